@@ -1,0 +1,1 @@
+"""Guest kernels as coroutines: balloon driver, behaviours, workloads and trace readers."""

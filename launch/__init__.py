@@ -1,0 +1,1 @@
+"""The composition root: scenarios, clusters, the judge and the command line."""
