@@ -1,0 +1,108 @@
+"""Errors a caller can see: Xen's own public numbers, and the wire's own names.
+
+A hypercall answers a negative `Errno` (rule 0.8). A refusal by the wire itself (unknown peer, no
+credit, malformed bytes) is a `WireError` and never looks like an errno. All answers are definite:
+the operation did or did not happen as told. Only a lost connection or a time-out is indefinite.
+"""
+
+from enum import IntEnum, StrEnum
+from typing import Final
+
+from msgspec import Struct
+
+
+class Errno(IntEnum):
+    """Xen's public error numbers (xen/include/public/errno.h); replies carry them negated."""
+
+    EPERM = 1
+    ENOENT = 2
+    ESRCH = 3
+    E2BIG = 7
+    EAGAIN = 11
+    ENOMEM = 12
+    EACCES = 13
+    EFAULT = 14
+    EBUSY = 16
+    EEXIST = 17
+    EXDEV = 18
+    ENODEV = 19
+    EINVAL = 22
+    ENOSPC = 28
+    ENOSYS = 38
+    ERESTART = 85
+    EOPNOTSUPP = 95
+
+
+class WireError(StrEnum):
+    """Why the wire refused a message. The message changed nothing."""
+
+    MALFORMED = "malformed"
+    OVERSIZED = "oversized"
+    UNKNOWN_PEER = "unknown-peer"
+    BAD_SECRET = "bad-secret"
+    STALE_INCARNATION = "stale-incarnation"
+    STALE_SEQUENCE = "stale-sequence"
+    NO_CREDIT = "no-credit"
+    NOT_PERMITTED = "not-permitted"
+    DOMAIN_GONE = "domain-gone"
+    SHUTTING_DOWN = "shutting-down"
+
+
+class ErrorMeaning(Struct, frozen=True):
+    """One row of the error reference: which operations answer `errno`, and what it says."""
+
+    errno: Errno
+    operations: tuple[str, ...]
+    meaning: str
+
+
+ERROR_TABLE: Final[tuple[ErrorMeaning, ...]] = (
+    ErrorMeaning(
+        Errno.EPERM,
+        ("claim_pages", "domctl", "sysctl", "memory ops (4.3 only)", "memory_exchange"),
+        "The caller is not the control domain (C8, A4), or the order is above its limit (A17).",
+    ),
+    ErrorMeaning(Errno.ENOENT, ("xenstore",), "No such node."),
+    ErrorMeaning(
+        Errno.ESRCH,
+        ("domctl", "current_reservation", "maximum_reservation", "memory_exchange", "map_foreign"),
+        "No such domain (A16, P9).",
+    ),
+    ErrorMeaning(
+        Errno.ENOMEM,
+        ("claim_pages", "createdomain", "set_paging_mempool_size", "memory_exchange"),
+        "Not enough unclaimed memory (C15, A17, A31).",
+    ),
+    ErrorMeaning(Errno.EACCES, ("xenstore",), "The guest may not read or write that node."),
+    ErrorMeaning(Errno.EEXIST, ("createdomain",), "The domid asked for is taken."),
+    ErrorMeaning(
+        Errno.EINVAL,
+        (
+            "claim_pages",
+            "destroydomain",
+            "memory_exchange",
+            "map_foreign",
+            "xenstore",
+            "set_paging_mempool_size",
+        ),
+        "A field is out of range, the domain is unknown or dying, or a claim exists (C2-C13).",
+    ),
+    ErrorMeaning(
+        Errno.EOPNOTSUPP,
+        ("claim_pages", "set_paging_mempool_size"),
+        "Cache colouring is on (C1), or the domain kind has no paging pool.",
+    ),
+    ErrorMeaning(Errno.ENOSYS, ("claim_pages",), "The hypervisor is older than the operation."),
+    ErrorMeaning(Errno.EAGAIN, ("destroydomain (4.3)",), "Preempted: call again (C31)."),
+)
+"""Every errno the emulated releases answer, by operation. `docs/abi.md` is generated from it."""
+
+
+def errno_name(ret: int) -> str:
+    """The errno's name for a negative return value, "" for success."""
+    if ret >= 0:
+        return ""
+    try:
+        return Errno(-ret).name
+    except ValueError:
+        return str(-ret)

@@ -1,0 +1,43 @@
+"""The closed set of what a peer can ask, and what comes back."""
+
+from msgspec import Struct
+
+from hypervisor.public.domctl import Domctl, ForeignOp, HypercallValue, Sysctl
+from hypervisor.public.memory import MemoryOp
+from hypervisor.public.units import Commit, DomId
+from hypervisor.public.xenstore import StoreOp, StoreValue
+
+Request = MemoryOp | Domctl | Sysctl | ForeignOp | StoreOp
+Value = HypercallValue | StoreValue
+
+
+class Reply(Struct, frozen=True, array_like=True):
+    """Answer to one request.
+
+    `ret` is as Xen answers it: a count, 0, or a negative errno. `first` and `last` are the commit
+    numbers of the first and last atomic step, so the request took effect inside [first, last].
+    """
+
+    ret: int
+    first: Commit
+    last: Commit
+    value: Value | None = None
+
+
+class VirqEvent(Struct, frozen=True, array_like=True, tag=1):
+    """A virtual interrupt for the control domain. `domid` is a courtesy: Xen's VIRQ names nobody."""
+
+    virq: int
+    domid: DomId
+    commit: Commit
+
+
+class WatchEvent(Struct, frozen=True, array_like=True, tag=2):
+    """A watched xenstore node changed (XS_WATCH_EVENT)."""
+
+    path: str
+    token: str
+    commit: Commit
+
+
+Event = VirqEvent | WatchEvent
