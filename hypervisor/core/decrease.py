@@ -1,0 +1,77 @@
+"""XENMEM_decrease_reservation (rule A11, steps P3 and P4)."""
+
+from hypervisor.core.allocation import complete_destroy_if_empty, give_back, unassign_page
+from hypervisor.core.domain import Domain
+from hypervisor.core.host import Host
+from hypervisor.core.reservation import count_in_range, denied, extents_from, max_order, may_target
+from hypervisor.core.steps import (
+    CLAIMS,
+    DOMAINS,
+    HEAP,
+    REFERENCES,
+    Caller,
+    Result,
+    Steps,
+    domain_resource,
+    p2m_resource,
+    step,
+)
+from hypervisor.public.memory import DecreaseReservation
+from hypervisor.public.units import DOMID_SELF, Mfn
+
+
+def decrease_reservation(host: Host, caller: Caller, request: DecreaseReservation) -> Steps:
+    """Give extents back page by page; the answer is the number of whole extents done (A11).
+
+    An extent that meets a hole half-way is not counted, although its first pages are gone.
+    """
+    domid = caller.domid if request.domid == DOMID_SELF else request.domid
+    this = (domain_resource(domid), p2m_resource(domid), CLAIMS)
+    unassign = step("unassign", reads=(*this, DOMAINS, REFERENCES), writes=(*this, REFERENCES))
+    merge = step("merge", writes=(HEAP,))
+    start = request.start_extent
+    yield unassign
+    if not count_in_range(request.nr_extents, start):
+        return Result(start)
+    domain = host.find_any(caller, request.domid)
+    if domain is None:
+        return Result(start)
+    if not may_target(caller, domain):
+        return Result(denied(host, start))
+    order = request.extent_order
+    if order > max_order(caller):
+        return Result(start)
+    done = start
+    for first in extents_from(request.extents, order, start):
+        for frame in range(first, first + (1 << order)):
+            if done > start or frame > first:
+                yield unassign
+            mfn = remove_page(host, domain, frame)
+            if mfn is None:
+                return Result(done)
+            if host.frames.references(mfn):
+                host.dangling[mfn] = domain.domid  # freed when the last mapping goes (A11)
+                continue
+            unassign_page(host, domain, mfn, 0)
+            yield merge
+            give_back(host, mfn, 0)
+            complete_destroy_if_empty(host, domain)
+        done += 1
+    return Result(done)
+
+
+def lookup_page(host: Host, domain: Domain, frame: int) -> Mfn | None:
+    """The page that a guest names: by gfn (HVM) or by mfn (PV). None: a hole or somebody else's."""
+    if domain.hvm:
+        return domain.p2m.lookup(frame) if domain.p2m is not None else None
+    if host.frames.owner(frame) != domain.domid or frame in host.dangling:
+        return None
+    return frame
+
+
+def remove_page(host: Host, domain: Domain, frame: int) -> Mfn | None:
+    """guest_remove_page without the freeing: the frame is no longer the guest's to name."""
+    mfn = lookup_page(host, domain, frame)
+    if mfn is not None and domain.p2m is not None:
+        domain.p2m.unmap(frame)
+    return mfn

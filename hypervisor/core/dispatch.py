@@ -1,0 +1,135 @@
+"""Which function carries out which request. A request without a handler fails the type check."""
+
+from typing import assert_never
+
+from hypervisor.core.decrease import decrease_reservation
+from hypervisor.core.exchange import memory_exchange
+from hypervisor.core.foreign import map_foreign, unmap_foreign
+from hypervisor.core.host import Host
+from hypervisor.core.information import (
+    current_reservation,
+    get_domain_info,
+    get_domain_info_list,
+    maximum_gpfn,
+    maximum_ram_page,
+    maximum_reservation,
+    physinfo,
+)
+from hypervisor.core.lifecycle import create_domain, destroy_domain, pause_domain, unpause_domain
+from hypervisor.core.limits import claim_pages, max_mem, set_paging_mempool_size
+from hypervisor.core.populate import increase_reservation, populate_physmap
+from hypervisor.core.steps import Caller, Steps
+from hypervisor.core.store_operations import store_operation
+from hypervisor.public.domctl import (
+    CreateDomain,
+    DestroyDomain,
+    Domctl,
+    GetDomainInfo,
+    GetDomainInfoList,
+    MapForeign,
+    MaxMem,
+    PauseDomain,
+    Physinfo,
+    SetPagingMempoolSize,
+    UnmapForeign,
+    UnpauseDomain,
+)
+from hypervisor.public.memory import (
+    ClaimPages,
+    CurrentReservation,
+    DecreaseReservation,
+    IncreaseReservation,
+    MaximumGpfn,
+    MaximumRamPage,
+    MaximumReservation,
+    MemoryExchange,
+    MemoryOp,
+    PopulatePhysmap,
+)
+from hypervisor.public.requests import Request
+from hypervisor.public.xenstore import StoreOp
+
+
+def begin(host: Host, caller: Caller, request: Request) -> Steps:
+    """The request as a resumable sequence of steps, none of them done yet."""
+    match request:
+        case (
+            PopulatePhysmap()
+            | IncreaseReservation()
+            | DecreaseReservation()
+            | MemoryExchange()
+            | ClaimPages()
+            | CurrentReservation()
+            | MaximumReservation()
+            | MaximumRamPage()
+            | MaximumGpfn()
+        ):
+            return _memory_op(host, caller, request)
+        case (
+            CreateDomain()
+            | DestroyDomain()
+            | PauseDomain()
+            | UnpauseDomain()
+            | GetDomainInfo()
+            | MaxMem()
+            | SetPagingMempoolSize()
+        ):
+            return _domctl(host, caller, request)
+        case Physinfo():
+            return physinfo(host, caller, request)
+        case GetDomainInfoList():
+            return get_domain_info_list(host, caller, request)
+        case MapForeign():
+            return map_foreign(host, caller, request)
+        case UnmapForeign():
+            return unmap_foreign(host, caller, request)
+        case _:
+            return _store(host, caller, request)
+
+
+def _memory_op(host: Host, caller: Caller, request: MemoryOp) -> Steps:
+    match request:
+        case PopulatePhysmap():
+            return populate_physmap(host, caller, request)
+        case IncreaseReservation():
+            return increase_reservation(host, caller, request)
+        case DecreaseReservation():
+            return decrease_reservation(host, caller, request)
+        case MemoryExchange():
+            return memory_exchange(host, caller, request)
+        case ClaimPages():
+            return claim_pages(host, caller, request)
+        case CurrentReservation():
+            return current_reservation(host, caller, request)
+        case MaximumReservation():
+            return maximum_reservation(host, caller, request)
+        case MaximumRamPage():
+            return maximum_ram_page(host, caller, request)
+        case MaximumGpfn():
+            return maximum_gpfn(host, caller, request)
+        case _:
+            assert_never(request)
+
+
+def _domctl(host: Host, caller: Caller, request: Domctl) -> Steps:
+    match request:
+        case CreateDomain():
+            return create_domain(host, caller, request)
+        case DestroyDomain():
+            return destroy_domain(host, caller, request)
+        case PauseDomain():
+            return pause_domain(host, caller, request)
+        case UnpauseDomain():
+            return unpause_domain(host, caller, request)
+        case GetDomainInfo():
+            return get_domain_info(host, caller, request)
+        case MaxMem():
+            return max_mem(host, caller, request)
+        case SetPagingMempoolSize():
+            return set_paging_mempool_size(host, caller, request)
+        case _:
+            assert_never(request)
+
+
+def _store(host: Host, caller: Caller, request: StoreOp) -> Steps:
+    return store_operation(host, caller, request)

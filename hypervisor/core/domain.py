@@ -1,0 +1,50 @@
+"""One domain's accounting state (struct domain; rules 0.2, C35)."""
+
+from array import array
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from hypervisor.core.heap.p2m import PhysMap
+from hypervisor.public.units import DomId, NodeId, Pages
+
+
+class Dying(IntEnum):
+    """d->is_dying (rule 0.2)."""
+
+    ALIVE = 0
+    DYING = 1
+    DEAD = 2
+
+
+def _frames() -> "array[int]":
+    return array("Q")
+
+
+@dataclass(slots=True)
+class Domain:
+    """What Xen knows of a domain. Quantities are pages."""
+
+    domid: DomId
+    incarnation: int
+    hvm: bool
+    hap: bool
+    max_vcpus: int
+    tot_pages: Pages = 0
+    max_pages: Pages = 0
+    outstanding_pages: Pages = 0
+    is_dying: Dying = Dying.ALIVE
+    pause_count: int = 0
+    shr_pages: Pages = 0
+    paged_pages: Pages = 0
+    last_alloc_node: NodeId = -1
+    node_affinity: tuple[NodeId, ...] = ()
+    p2m: PhysMap | None = None
+    structure_frames: "array[int]" = field(default_factory=_frames)
+    """Xen's own pages for this domain: struct domain and the like (anonymous, not in tot_pages)."""
+    paging_pool: "array[int]" = field(default_factory=_frames)
+    """HAP pool pages (MEMF_no_owner: not in tot_pages)."""
+
+    @property
+    def xen_pages(self) -> Pages:
+        """Pages that Xen spends on this domain beside tot_pages."""
+        return len(self.structure_frames) + len(self.paging_pool)

@@ -1,0 +1,1 @@
+"""Frames of the host: which are free, who owns them, and where a guest sees them."""

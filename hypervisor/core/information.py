@@ -1,0 +1,154 @@
+"""Reading: physinfo, getdomaininfo and its list, reservations (C34-C36, A16)."""
+
+from hypervisor.core.domain import Domain, Dying
+from hypervisor.core.host import Host
+from hypervisor.core.reservation import may_target
+from hypervisor.core.steps import (
+    CLAIMS,
+    DOMAINS,
+    DOMCTL_LOCK,
+    HEAP,
+    SYSCTL_LOCK,
+    Caller,
+    Result,
+    Step,
+    Steps,
+    domain_resource,
+    p2m_resource,
+    step,
+)
+from hypervisor.public.domctl import (
+    DOMINF_DYING,
+    DOMINF_HAP,
+    DOMINF_HVM,
+    DOMINF_PAUSED,
+    DOMINF_RUNNING,
+    DomainInfo,
+    DomainInfoList,
+    GetDomainInfo,
+    GetDomainInfoList,
+    PhysicalInfo,
+    Physinfo,
+)
+from hypervisor.public.errors import Errno
+from hypervisor.public.memory import CurrentReservation, MaximumGpfn, MaximumRamPage, MaximumReservation
+from hypervisor.public.units import DOMID_FIRST_RESERVED, DOMID_SELF, DomId
+
+
+def physinfo(host: Host, caller: Caller, _request: Physinfo) -> Steps:
+    """Free and outstanding are one hold of heap_lock, so this pair is consistent (C34)."""
+    yield step("physinfo", reads=(HEAP, CLAIMS), lock=SYSCTL_LOCK if caller.privileged else None)
+    if not caller.privileged:
+        return Result(-Errno.EPERM)
+    return Result(
+        0,
+        PhysicalInfo(
+            total_pages=host.total_pages,
+            free_pages=host.heap.total_avail,
+            scrub_pages=0,  # always 0 in every version recorded
+            outstanding_pages=host.outstanding_claims,
+            nr_nodes=host.heap.node_count,
+            max_mfn=host.total_pages - 1,
+        ),
+    )
+
+
+def get_domain_info(host: Host, caller: Caller, request: GetDomainInfo) -> Steps:
+    """The first domain at or above the id asked for, as Xen answers it; callers compare the id."""
+    locked = caller.privileged and host.release.getdomaininfo_takes_domctl_lock
+    yield step(
+        "getdomaininfo",
+        reads=(DOMAINS, domain_resource(request.domid)),
+        lock=DOMCTL_LOCK if locked else None,
+    )
+    if not caller.privileged:
+        return Result(-Errno.EPERM)
+    if request.domid >= DOMID_FIRST_RESERVED:
+        return Result(-Errno.EINVAL)
+    domid = host.next_domain(request.domid)
+    if domid is None:
+        return Result(-Errno.ESRCH)
+    return Result(0, domain_info(host, host.domains[domid]))
+
+
+def get_domain_info_list(host: Host, caller: Caller, request: GetDomainInfoList) -> Steps:
+    """No snapshot: each domain is read in a step of its own (C36). The answer counts them."""
+    if not caller.privileged:
+        yield step("deny")
+        return Result(-Errno.EPERM)
+    found: list[DomainInfo] = []
+    cursor = request.first_domain
+    yield _visit(host, cursor)
+    while len(found) < request.max_domains:
+        domid = host.next_domain(cursor)
+        if domid is None:
+            break
+        found.append(domain_info(host, host.domains[domid]))
+        cursor = domid + 1
+        if len(found) == request.max_domains or host.next_domain(cursor) is None:
+            break
+        yield _visit(host, cursor)
+    return Result(len(found), DomainInfoList(tuple(found)))
+
+
+def _visit(host: Host, cursor: DomId) -> Step:
+    domid = host.next_domain(cursor)
+    reads = (DOMAINS,) if domid is None else (DOMAINS, domain_resource(domid))
+    return step("visit", reads=reads, lock=SYSCTL_LOCK)
+
+
+def domain_info(host: Host, domain: Domain) -> DomainInfo:
+    """getdomaininfo(): DOMINF_dying appears only when the domain is dead (C35)."""
+    flags = DOMINF_PAUSED if domain.pause_count else DOMINF_RUNNING
+    flags |= DOMINF_HVM if domain.hvm else 0
+    flags |= DOMINF_HAP if domain.hap else 0
+    flags |= DOMINF_DYING if domain.is_dying == Dying.DEAD else 0
+    return DomainInfo(
+        domid=domain.domid,
+        flags=flags,
+        tot_pages=domain.tot_pages,
+        max_pages=domain.max_pages,
+        outstanding_pages=domain.outstanding_pages,
+        shr_pages=domain.shr_pages,
+        paged_pages=domain.paged_pages,
+        nr_online_vcpus=domain.max_vcpus,
+        incarnation=domain.incarnation,
+        commit=host.commit,
+    )
+
+
+def current_reservation(host: Host, caller: Caller, request: CurrentReservation) -> Steps:
+    """tot_pages (A16)."""
+    domid = caller.domid if request.domid == DOMID_SELF else request.domid
+    yield step("current_reservation", reads=(DOMAINS, domain_resource(domid)))
+    domain = host.find(domid)
+    return _query(caller, domain, domain.tot_pages if domain else 0)
+
+
+def maximum_reservation(host: Host, caller: Caller, request: MaximumReservation) -> Steps:
+    """max_pages (A16)."""
+    domid = caller.domid if request.domid == DOMID_SELF else request.domid
+    yield step("maximum_reservation", reads=(DOMAINS, domain_resource(domid)))
+    domain = host.find(domid)
+    return _query(caller, domain, domain.max_pages if domain else 0)
+
+
+def maximum_gpfn(host: Host, caller: Caller, request: MaximumGpfn) -> Steps:
+    """The highest gfn in use (A16)."""
+    domid = caller.domid if request.domid == DOMID_SELF else request.domid
+    yield step("maximum_gpfn", reads=(DOMAINS, p2m_resource(domid)))
+    domain = host.find(domid)
+    highest = domain.p2m.highest_gfn if domain is not None and domain.p2m is not None else 0
+    return _query(caller, domain, highest)
+
+
+def maximum_ram_page(host: Host, _caller: Caller, _request: MaximumRamPage) -> Steps:
+    """The host's highest page number; never fails (A16)."""
+    yield step("maximum_ram_page")
+    return Result(host.total_pages - 1)
+
+
+def _query(caller: Caller, domain: Domain | None, answer: int) -> Result:
+    if domain is None:
+        return Result(-Errno.ESRCH)
+    return Result(answer if may_target(caller, domain) else -Errno.EPERM)

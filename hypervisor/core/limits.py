@@ -1,0 +1,88 @@
+"""Limits and claims of a domain: max_mem, claim_pages, the paging pool (A15, C1-C16, A31)."""
+
+from hypervisor.core.allocation import free_xen_page, keep_for_xen, take_extent
+from hypervisor.core.claims import set_outstanding_pages
+from hypervisor.core.host import Host
+from hypervisor.core.steps import (
+    CLAIMS,
+    DOMAINS,
+    DOMCTL_LOCK,
+    HEAP,
+    Caller,
+    Result,
+    Steps,
+    domain_resource,
+    step,
+)
+from hypervisor.public.domctl import MaxMem, SetPagingMempoolSize
+from hypervisor.public.errors import Errno
+from hypervisor.public.memory import ClaimPages
+from hypervisor.public.units import PAGE_SHIFT, PAGE_SIZE, UINT_MAX, kib_to_pages
+
+
+def claim_pages(host: Host, caller: Caller, request: ClaimPages) -> Steps:
+    """XENMEM_claim_pages: one step under page_alloc_lock and heap_lock (P5)."""
+    this = domain_resource(request.domid)
+    yield step("claim", reads=(DOMAINS, HEAP, CLAIMS, this), writes=(CLAIMS, this))
+    if host.llc_coloring and host.release.claim_coloring_refused:
+        return Result(-Errno.EOPNOTSUPP)
+    if request.start_extent and host.release.claim_start_extent_checked:
+        return Result(-Errno.EINVAL)
+    if request.extent_start or request.extent_order or request.mem_flags:
+        return Result(-Errno.EINVAL)
+    domain = host.find(request.domid)  # C7: DOMID_SELF and unknown ids alike
+    if domain is None:
+        return Result(-Errno.EINVAL)
+    if not caller.privileged:
+        return Result(-Errno.EPERM)
+    return Result(set_outstanding_pages(host, domain, request.nr_extents))
+
+
+def max_mem(host: Host, caller: Caller, request: MaxMem) -> Steps:
+    """XEN_DOMCTL_max_mem: any value is accepted, also below tot_pages (A15)."""
+    this = domain_resource(request.domid)
+    yield step("max_mem", reads=(DOMAINS,), writes=(this,), lock=DOMCTL_LOCK if caller.privileged else None)
+    domain = host.find(request.domid)
+    if domain is None:
+        return Result(-Errno.ESRCH)
+    if not caller.privileged:
+        return Result(-Errno.EPERM)
+    pages = kib_to_pages(request.max_memkb)
+    domain.max_pages = min(pages, UINT_MAX) if host.release.max_pages_saturates else pages & UINT_MAX
+    return Result(0)
+
+
+def set_paging_mempool_size(host: Host, caller: Caller, request: SetPagingMempoolSize) -> Steps:
+    """Grow or shrink the HAP pool page by page; a failure keeps what it got (hap_set_allocation)."""
+    this = domain_resource(request.domid)
+    resize = step(
+        "resize",
+        reads=(DOMAINS, HEAP, CLAIMS, this),
+        writes=(HEAP, this),
+        lock=DOMCTL_LOCK if caller.privileged else None,
+    )
+    yield resize
+    domain = host.find(request.domid)
+    if domain is None:
+        return Result(-Errno.ESRCH)
+    if not caller.privileged:
+        return Result(-Errno.EPERM)
+    if not domain.hap:
+        return Result(-Errno.EOPNOTSUPP)
+    wanted = request.size >> PAGE_SHIFT
+    if request.size % PAGE_SIZE or wanted > UINT_MAX:
+        return Result(-Errno.EINVAL)
+    while len(domain.paging_pool) != wanted:
+        if len(domain.paging_pool) > wanted:
+            free_xen_page(host, domain.paging_pool.pop())
+        else:
+            if domain.is_dying:
+                return Result(-Errno.EINVAL)  # killed between two pages: nothing may be added now
+            mfn = take_extent(host, domain, 0, no_refcount=True)  # MEMF_no_owner
+            if mfn is None:
+                return Result(-Errno.ENOMEM)
+            keep_for_xen(host, mfn)
+            domain.paging_pool.append(mfn)
+        if len(domain.paging_pool) != wanted:
+            yield resize
+    return Result(0)

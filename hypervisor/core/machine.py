@@ -1,0 +1,152 @@
+"""Runs requests one atomic step at a time. Who moves next is decided outside (house.md, core contract).
+
+The machine knows which requests are under way, which global lock each holds (P9) and which callers
+are parked; it has no queue and no preference.
+"""
+
+from dataclasses import dataclass
+
+from hypervisor.core.dispatch import begin
+from hypervisor.core.host import Host
+from hypervisor.core.steps import Caller, Emission, Result, Step, Steps
+from hypervisor.public.requests import Reply, Request
+from hypervisor.public.units import Commit
+
+
+class Operation:
+    """One request under way."""
+
+    __slots__ = (
+        "abandoned",
+        "caller",
+        "first_commit",
+        "last_commit",
+        "number",
+        "parked",
+        "pending",
+        "reply",
+        "request",
+        "steps",
+    )
+
+    def __init__(self, number: int, caller: Caller, request: Request, steps: Steps) -> None:
+        self.number = number
+        """Counted from 1 in order of submission."""
+        self.caller = caller
+        self.request = request
+        self.steps = steps
+        self.pending: Step | None = next(steps)
+        """The step it will do next; None once it has its reply."""
+        self.parked = False
+        """Its domain is paused: a paused domain's vcpus do not run, so its hypercalls wait."""
+        self.abandoned = False
+        """Its domain went away while it was parked: there will be no reply."""
+        self.reply: Reply | None = None
+        self.first_commit: Commit = 0
+        self.last_commit: Commit = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What one atomic step did."""
+
+    commit: Commit
+    step: str
+    reply: Reply | None
+    """Set by the operation's last step."""
+    emissions: tuple[Emission, ...]
+
+
+class Machine:
+    """A host and the requests under way on it."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self._submitted = 0
+        self._lock_holders: dict[str, Operation] = {}
+        self._parked: list[Operation] = []
+
+    @property
+    def commit(self) -> Commit:
+        """Number of the last atomic step done; 0 before the first."""
+        return self.host.commit
+
+    def submit(self, caller: Caller, request: Request) -> Operation:
+        """Take a request in; nothing of it is done yet. A paused domain's request is parked."""
+        self._submitted += 1
+        operation = Operation(self._submitted, caller, request, begin(self.host, caller, request))
+        if not caller.privileged:
+            domain = self.host.find(caller.domid)
+            if domain is not None and domain.pause_count:
+                operation.parked = True
+                self._parked.append(operation)
+        return operation
+
+    def is_runnable(self, operation: Operation) -> bool:
+        """False while parked, finished, or while another operation holds the lock it needs next."""
+        if operation.parked or operation.pending is None:
+            return False
+        lock = operation.pending.lock
+        return lock is None or self._lock_holders.get(lock, operation) is operation
+
+    def step(self, operation: Operation) -> StepResult:
+        """Do the operation's pending step. AssertionError when it is not runnable."""
+        step = operation.pending
+        assert step is not None, "the operation has its reply already"
+        if step.lock is not None:
+            assert self.is_runnable(operation), f"{step.name}: the {step.lock} lock is taken"
+            self._lock_holders[step.lock] = operation
+        host = self.host
+        host.commit += 1
+        commit = host.commit
+        if not operation.first_commit:
+            operation.first_commit = commit
+        reply = None
+        try:
+            operation.pending = operation.steps.send(None)
+        except StopIteration as finished:
+            reply = self._finish(operation, finished.value, commit)
+        if step.lock is not None:
+            self._release(operation, step.lock)
+        emissions: tuple[Emission, ...] = ()
+        if host.emissions:
+            emissions = tuple(host.emissions)
+            host.emissions.clear()
+        if host.unpaused or host.gone:
+            self._wake()
+        return StepResult(commit, step.name, reply, emissions)
+
+    def _finish(self, operation: Operation, result: Result, commit: Commit) -> Reply:
+        operation.pending = None
+        operation.last_commit = commit
+        operation.reply = Reply(result.ret, operation.first_commit, commit, result.value)
+        return operation.reply
+
+    def _release(self, operation: Operation, lock: str) -> None:
+        """Locks last while consecutive steps name them; a continuation drops them (P9, P10)."""
+        following = operation.pending
+        if following is None or following.lock != lock or following.restart:
+            del self._lock_holders[lock]
+
+    def _wake(self) -> None:
+        """Callers of unpaused domains move again; those of domains that left never do."""
+        still: list[Operation] = []
+        for operation in self._parked:
+            domid = operation.caller.domid
+            if domid in self.host.unpaused:
+                operation.parked = False
+            elif operation.caller in self.host.gone:
+                operation.abandoned = True
+            else:
+                still.append(operation)
+        self._parked = still
+        self.host.unpaused.clear()
+        self.host.gone.clear()
+
+
+def run_alone(machine: Machine, caller: Caller, request: Request) -> Reply:
+    """Carry a request out with nobody else moving in between. AssertionError if it cannot finish."""
+    operation = machine.submit(caller, request)
+    while operation.reply is None:
+        machine.step(operation)
+    return operation.reply

@@ -1,0 +1,103 @@
+"""XENMEM_populate_physmap and XENMEM_increase_reservation (section 2b, steps P1 and P2)."""
+
+from collections.abc import Iterator
+from itertools import repeat
+
+from hypervisor.core.allocation import assign_pages, give_back, take_extent
+from hypervisor.core.domain import Domain
+from hypervisor.core.host import Host
+from hypervisor.core.reservation import (
+    append_extent,
+    count_in_range,
+    denied,
+    extents_from,
+    max_order,
+    may_target,
+    placement_of,
+)
+from hypervisor.core.steps import (
+    CLAIMS,
+    DOMAINS,
+    HEAP,
+    Caller,
+    Result,
+    Step,
+    Steps,
+    domain_resource,
+    p2m_resource,
+    step,
+)
+from hypervisor.public.domctl import Frames
+from hypervisor.public.memory import IncreaseReservation, PopulatePhysmap
+from hypervisor.public.units import DOMID_SELF, Gfn, Run
+
+
+def populate_physmap(host: Host, caller: Caller, request: PopulatePhysmap) -> Steps:
+    """Take, assign and map extent by extent; the answer is how many were done (A3, A8)."""
+    gfns = extents_from(request.extents, request.extent_order, request.start_extent)
+    return _extents(host, caller, request, request.nr_extents, gfns)
+
+
+def increase_reservation(host: Host, caller: Caller, request: IncreaseReservation) -> Steps:
+    """As populate, without the map step; always answers the frame numbers (A11)."""
+    return _extents(host, caller, request, request.nr_extents, repeat(None))
+
+
+def _extents(
+    host: Host,
+    caller: Caller,
+    request: PopulatePhysmap | IncreaseReservation,
+    nr_extents: int,
+    gfns: Iterator[Gfn | None],
+) -> Steps:
+    order, start = request.extent_order, request.start_extent
+    take, assign, undo, map_step = _steps(caller.domid if request.domid == DOMID_SELF else request.domid)
+    yield take
+    if not count_in_range(nr_extents, start):
+        return Result(start)
+    domain = host.find_any(caller, request.domid)
+    if domain is None:
+        return Result(start)
+    if not may_target(caller, domain):
+        return Result(denied(host, start))
+    placement = placement_of(host, caller, request.mem_flags)
+    if placement is None or order > max_order(caller):
+        return Result(start)
+    done = start
+    frames: list[Run] = []
+    while True:
+        mfn = take_extent(host, domain, order, placement)
+        if mfn is None:
+            break
+        yield assign
+        if not assign_pages(host, domain, mfn, order):
+            yield undo  # visible to others: the pages left the heap and come back (A12)
+            give_back(host, mfn, order)
+            break
+        gfn = next(gfns)
+        if gfn is None or domain.p2m is None:
+            append_extent(frames, mfn, order)
+        else:
+            yield map_step
+            _map(host, domain, gfn, mfn, order)
+        done += 1
+        if done == nr_extents:
+            break
+        yield take
+    return Result(done, Frames(tuple(frames)) if frames else None)
+
+
+def _map(host: Host, domain: Domain, gfn: Gfn, mfn: int, order: int) -> None:
+    # A kill may have come in the gap and taken the page back already.
+    if domain.p2m is not None and host.frames.owner(mfn) == domain.domid:
+        domain.p2m.map(gfn, mfn, order)
+
+
+def _steps(domid: int) -> tuple[Step, Step, Step, Step]:
+    this = domain_resource(domid)
+    return (
+        step("take", reads=(DOMAINS, HEAP, CLAIMS, this), writes=(HEAP, CLAIMS, this)),
+        step("assign", reads=(this,), writes=(this, CLAIMS)),
+        step("give back", writes=(HEAP,)),
+        step("map", reads=(this,), writes=(p2m_resource(domid),)),
+    )

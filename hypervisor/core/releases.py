@@ -1,0 +1,100 @@
+"""What a release of Xen does differently: one frozen set of switches per preset (section 1j).
+
+Code asks for a switch by what it means, never for a release by name. A preset is the release as first
+tagged: 4.21 is 4.21.0 (4.21.1 behaves as 4.22).
+"""
+
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Final
+
+from hypervisor.public.units import Pages
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Semantic switches of one release; each names the rule or the commit it comes from."""
+
+    name: str
+    no_refcount_barred_from_claim: bool
+    """C17 third arm, since 4.6 (17294e69c4): a page outside tot_pages never leans on a claim."""
+    free_regrows_claim: bool
+    """C21 against C22 (3472783c26, 4.21.0): giving pages back raises a claim that still stands."""
+    claim_consumed_at_alloc: bool
+    """C23 (75d29d9b5e, 4.22.0): claim and free pages fall in the same hold of heap_lock."""
+    claim_on_dying_refused: bool
+    """C9 (2379ca04fe, 4.22.0): before, a claim on a dying domain leaked for ever."""
+    claim_start_extent_checked: bool
+    """C2: 4.3 does not look at the start_extent bits."""
+    claim_coloring_refused: bool
+    """C1 (b068cafc73, 4.22.0)."""
+    memory_op_privilege_errno: bool
+    """A4: 4.3 answers -EPERM where later releases answer 0 extents done."""
+    node_flags_need_privilege: bool
+    """A7, since 4.5 (propagate_node)."""
+    max_pages_saturates: bool
+    """A15: since 4.6 max_mem saturates at UINT_MAX; 4.3 truncates to 32 bits."""
+    destroy_returns_eagain: bool
+    """C31: 4.3 gives each slice of destruction back to the caller."""
+    getdomaininfo_takes_domctl_lock: bool
+    """P9: no longer by 4.22."""
+    create_domid_zero_is_dom0: bool
+    """4.22.0 recordings: createdomain with domid 0 asks for domain 0 itself."""
+    pv_structure_pages: Pages
+    """What createdomain takes for a PV domain (recordings; 4.3 not recorded, 4.12's figure used)."""
+    hvm_structure_pages: Pages
+    """The same for HVM, without the first HAP pool of 256 pages."""
+
+
+_4_12: Final = Release(
+    name="4.12",
+    no_refcount_barred_from_claim=True,
+    free_regrows_claim=True,
+    claim_consumed_at_alloc=False,
+    claim_on_dying_refused=False,
+    claim_start_extent_checked=True,
+    claim_coloring_refused=False,
+    memory_op_privilege_errno=False,
+    node_flags_need_privilege=True,
+    max_pages_saturates=True,
+    destroy_returns_eagain=False,
+    getdomaininfo_takes_domctl_lock=True,
+    create_domid_zero_is_dom0=False,
+    pv_structure_pages=15,
+    hvm_structure_pages=17,
+)
+_4_3: Final = replace(
+    _4_12,
+    name="4.3",
+    no_refcount_barred_from_claim=False,
+    claim_start_extent_checked=False,
+    memory_op_privilege_errno=True,
+    node_flags_need_privilege=False,
+    max_pages_saturates=False,
+    destroy_returns_eagain=True,
+)
+_4_17: Final = replace(_4_12, name="4.17")
+_4_21: Final = replace(
+    _4_17, name="4.21", free_regrows_claim=False, pv_structure_pages=10, hvm_structure_pages=13
+)
+_4_22: Final = replace(
+    _4_21,
+    name="4.22",
+    claim_consumed_at_alloc=True,
+    claim_on_dying_refused=True,
+    claim_coloring_refused=True,
+    getdomaininfo_takes_domctl_lock=False,
+    create_domid_zero_is_dom0=True,
+)
+
+RELEASES: Final = MappingProxyType({one.name: one for one in (_4_3, _4_12, _4_17, _4_21, _4_22)})
+"""The presets by name."""
+DEFAULT_RELEASE: Final = "4.17"
+
+
+def release(name: str) -> Release:
+    """The preset called `name`. Raises KeyError naming the known ones."""
+    found = RELEASES.get(name)
+    if found is None:
+        raise KeyError(f"release {name!r} is not known; use one of {', '.join(RELEASES)}")
+    return found

@@ -1,0 +1,75 @@
+"""What populate, increase and decrease share: argument checks and extent lists (A2-A7, A13 of 4.17)."""
+
+from collections.abc import Iterator
+
+from hypervisor.core.allocation import Placement
+from hypervisor.core.domain import Domain
+from hypervisor.core.host import Host
+from hypervisor.core.steps import Caller
+from hypervisor.public.errors import Errno
+from hypervisor.public.memory import (
+    MEMF_ADDRESS_BITS_MASK,
+    MEMF_EXACT_NODE,
+    MEMF_NODE_MASK,
+    MEMF_NODE_SHIFT,
+)
+from hypervisor.public.units import MAX_NR_EXTENTS, MAX_ORDER, PAGE_SHIFT, Order, Run, Runs
+
+GUEST_MAX_ORDER: Order = 9
+
+
+def max_order(caller: Caller) -> Order:
+    """Largest extent this caller may ask for: domU 2 MiB, the control domain 1 GiB (A5)."""
+    return MAX_ORDER if caller.privileged else GUEST_MAX_ORDER
+
+
+def may_target(caller: Caller, domain: Domain) -> bool:
+    """XSM_TARGET: oneself, or the control domain on anyone (A4)."""
+    return caller.privileged or caller.domid == domain.domid
+
+
+def count_in_range(nr_extents: int, start_extent: int) -> bool:
+    """nr_extents within the command word and something left to do (A3)."""
+    return nr_extents <= MAX_NR_EXTENTS and start_extent < nr_extents
+
+
+def denied(host: Host, start_extent: int) -> int:
+    """What a memory op on somebody else's domain answers (A4)."""
+    return -Errno.EPERM if host.release.memory_op_privilege_errno else start_extent
+
+
+def placement_of(host: Host, caller: Caller, mem_flags: int) -> Placement | None:
+    """mem_flags as a placement; None when they stop the call with 0 extents done (A3, A7, A20)."""
+    bits = mem_flags & MEMF_ADDRESS_BITS_MASK
+    if bits and bits <= PAGE_SHIFT:
+        return None
+    below = 1 << (bits - PAGE_SHIFT) if bits else None
+    encoded = (mem_flags & MEMF_NODE_MASK) >> MEMF_NODE_SHIFT
+    node = encoded - 1 if encoded else None
+    exact = bool(mem_flags & MEMF_EXACT_NODE)
+    if host.release.node_flags_need_privilege and not caller.privileged:
+        # propagate_node: a guest's hint is ignored, its demand for a node ends the call
+        return None if exact else Placement(below=below)
+    return Placement(node, exact and node is not None, below)  # exact without a node is dropped
+
+
+def extents_from(runs: Runs, order: Order, start_extent: int) -> Iterator[int]:
+    """First frames of the extents, from number `start_extent` on."""
+    skip = start_extent
+    for first, count in runs:
+        if skip >= count:
+            skip -= count
+            continue
+        for index in range(skip, count):
+            yield first + (index << order)
+        skip = 0
+
+
+def append_extent(runs: list[Run], mfn: int, order: Order) -> None:
+    """Add one extent to a run-length coded list."""
+    if runs:
+        first, count = runs[-1]
+        if first + (count << order) == mfn:
+            runs[-1] = (first, count + 1)
+            return
+    runs.append((mfn, 1))

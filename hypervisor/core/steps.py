@@ -1,0 +1,95 @@
+"""Atomic steps: what a request is made of, and what may run between.
+
+A request is a generator. It yields the `Step` it will do NEXT and is resumed to do it, so whoever
+schedules knows beforehand what every waiting caller is about to read and write. The code between two
+yields is one atomic step: what Xen does under one hold of a lock (section 7b).
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Final
+
+from hypervisor.public.requests import Event, Value
+from hypervisor.public.units import DOMID_DOM0, DomId
+
+Resource = tuple[str, int | str]
+"""Something a step may read or write: ("heap", 0), ("domain", 5), ("xenstore", "/local/...")."""
+
+HEAP: Final[Resource] = ("heap", 0)
+"""total_avail_pages, the free lists and the low-memory threshold (heap_lock)."""
+CLAIMS: Final[Resource] = ("claims", 0)
+"""outstanding_claims of the host (heap_lock)."""
+DOMAINS: Final[Resource] = ("domains", 0)
+"""The list of domains."""
+REFERENCES: Final[Resource] = ("references", 0)
+"""Page references held by foreign mappings."""
+
+DOMCTL_LOCK: Final = "domctl"
+SYSCTL_LOCK: Final = "sysctl"
+
+
+def domain_resource(domid: DomId) -> Resource:
+    """tot_pages, max_pages, claim and flags of one domain (page_alloc_lock)."""
+    return ("domain", domid)
+
+
+def p2m_resource(domid: DomId) -> Resource:
+    """One domain's physmap (p2m lock)."""
+    return ("p2m", domid)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One atomic step, declared before it is done. Reads and writes may be wider than what happens."""
+
+    name: str
+    reads: frozenset[Resource]
+    writes: frozenset[Resource]
+    lock: str | None = None
+    """Global lock held while it runs; kept between consecutive steps that name the same one (P9)."""
+    restart: bool = False
+    """A hypercall continuation: the lock is dropped before this step and must be won again."""
+
+
+def step(
+    name: str,
+    reads: tuple[Resource, ...] = (),
+    writes: tuple[Resource, ...] = (),
+    lock: str | None = None,
+    restart: bool = False,
+) -> Step:
+    """A `Step` from tuples of resources."""
+    return Step(name, frozenset(reads), frozenset(writes), lock, restart)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: a domain in one of its lives. Domain 0 is the control domain, which may do anything."""
+
+    domid: DomId
+    incarnation: int = 0
+
+    @property
+    def privileged(self) -> bool:
+        """True for the control domain (XSM_PRIV)."""
+        return self.domid == DOMID_DOM0
+
+
+@dataclass(frozen=True, slots=True)
+class Emission:
+    """An event that leaves the core as a value. `to` None: everyone who listens for that VIRQ."""
+
+    to: Caller | None
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a finished request answers, before the commit numbers are known."""
+
+    ret: int
+    value: Value | None = None
+
+
+Steps = Generator[Step, None, Result]
+"""A request in progress."""
