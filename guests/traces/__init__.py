@@ -1,0 +1,1 @@
+"""Readers of public memory traces, as their publishers ship them."""

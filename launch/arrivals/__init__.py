@@ -1,0 +1,1 @@
+"""When guests are launched: synthetic streams and replay of recorded ones."""
