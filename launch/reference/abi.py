@@ -1,0 +1,110 @@
+"""docs/abi.md from hypervisor/public: every message, its tag, its fields and their comments.
+
+`python -m launch.reference.abi` writes the page; a test fails when it is stale.
+"""
+
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, get_args
+
+import msgspec
+
+from hypervisor.public import orders, protocol
+from hypervisor.public.domctl import Domctl, ForeignOp, HypercallValue, Sysctl
+from hypervisor.public.errors import ERROR_TABLE, WireError
+from hypervisor.public.memory import MemoryOp
+from hypervisor.public.requests import Event, Reply
+from hypervisor.public.xenstore import StoreOp, StoreValue
+
+PAGE: Final = Path("docs/abi.md")
+_FIELD: Final = re.compile(r"^ {4}(\w+): (.+?)(?: = .+?)?(?:  # (.*))?$")
+
+SECTIONS: Final[tuple[tuple[str, str, object], ...]] = (
+    ("Messages to the hypervisor", "One ZeroMQ frame each.", protocol.ToHypervisor),
+    ("Messages from the hypervisor", "One ZeroMQ frame each.", protocol.FromHypervisor),
+    ("memory_op", "Tag: 12 << 8 | sub-op. Guests on themselves, toolstacks on anyone.", MemoryOp),
+    ("domctl", "Tag: 36 << 8 | command. Control domain only.", Domctl),
+    ("sysctl", "Tag: 35 << 8 | command. Control domain only.", Sysctl),
+    ("Foreign mappings", "Tag: 1 << 8 | n (mmu_update). Control domain only.", ForeignOp),
+    ("xenstore", "Tag: 0x10000 | message type.", StoreOp),
+    ("Values", "The last element of a reply, or nil.", HypercallValue | StoreValue),
+    ("Events", "Carried by Notify.", Event),
+    ("Launcher to toolstack", "On the order socket; msgpack maps with a `type` key.", orders.ToToolstack),
+    ("Toolstack to launcher", "On the order socket; msgpack maps with a `type` key.", orders.FromToolstack),
+)
+
+
+def abi_page() -> str:
+    """The page's text."""
+    lines = [
+        "# ABI reference",
+        "",
+        "Generated from `hypervisor/public` by `python -m launch.reference.abi`. Do not edit.",
+        "",
+        "Everything but the orders is a msgpack array: the tag, then the fields in the order shown.",
+        "Fields at the end may be left out where a default is shown. Pages are 4 KiB. U16, U32, U64 and S32",
+        "are integers of that range; Runs is an array of [first frame, number of extents].",
+        "",
+    ]
+    for title, note, union in SECTIONS:
+        lines += [f"## {title}", "", note, ""]
+        for struct in get_args(union):
+            lines += _struct(struct)
+    lines += ["## Reply", "", *_struct(Reply), *_errors()]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _struct(struct: type[msgspec.Struct]) -> list[str]:
+    info = msgspec.structs.fields(struct)
+    tag = struct.__struct_config__.tag
+    shown = f" — tag {tag:#x}" if isinstance(tag, int) else f" — type `{tag}`" if tag else ""
+    lines = [f"### {struct.__name__}{shown}", "", inspect.getdoc(struct) or "", ""]
+    if not info:
+        return lines
+    comments = dict(_comments(struct))
+    lines += ["| field | type | default | meaning |", "|---|---|---|---|"]
+    for field in info:
+        default = "" if field.default is msgspec.NODEFAULT else f"`{field.default!r}`"
+        kind, meaning = comments.get(field.name, ("", ""))
+        lines.append(f"| {field.name} | {_cell(kind)} | {default} | {_cell(meaning)} |")
+    return [*lines, ""]
+
+
+def _comments(struct: type[msgspec.Struct]) -> Iterator[tuple[str, tuple[str, str]]]:
+    """(field, (type as written, comment or docstring under it)) from the source."""
+    source = inspect.getsource(struct).splitlines()
+    for number, line in enumerate(source):
+        match = _FIELD.match(line)
+        if match is None:
+            continue
+        name, kind, comment = match.groups()
+        following = source[number + 1].strip() if number + 1 < len(source) else ""
+        if comment is None and following.startswith('"""'):
+            comment = following.strip('"')
+        yield name, (kind, comment or "")
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _errors() -> list[str]:
+    lines = ["## Errors of Xen", "", "A reply carries them negated. All of them are definite.", ""]
+    lines += ["| errno | number | answered by | meaning |", "|---|---|---|---|"]
+    for row in ERROR_TABLE:
+        operations = ", ".join(row.operations)
+        lines.append(f"| {row.errno.name} | {row.errno.value} | {operations} | {row.meaning} |")
+    lines += ["", "## Errors of the wire", "", "In `Refused.error`; the message had no effect.", ""]
+    return lines + [f"- `{error.value}`" for error in WireError]
+
+
+def main() -> None:
+    """Write the page below the current directory."""
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text(abi_page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

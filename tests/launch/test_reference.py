@@ -1,0 +1,20 @@
+"""docs/abi.md says what the ABI's declarations say."""
+
+from pathlib import Path
+
+from launch.reference.abi import PAGE, abi_page
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_abi_page_is_fresh() -> None:
+    """The committed page equals the one generated from hypervisor/public."""
+    assert (ROOT / PAGE).read_text(encoding="utf-8") == abi_page(), "run: python -m launch.reference.abi"
+
+
+def test_every_field_has_a_type_in_the_page() -> None:
+    """No field of a message is listed without its type."""
+    rows = [line for line in abi_page().splitlines() if line.startswith("| ") and line.count(" | ") == 3]
+    assert rows
+    untyped = [row for row in rows if row.split(" | ")[1] == ""]
+    assert not untyped
