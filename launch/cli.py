@@ -1,0 +1,75 @@
+"""The command `claimlab`. Exit codes: 0 valid, 1 an invariant broke or a recording differs, 2 bad usage."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from guests.traces.errors import TraceError
+from launch.commands.conform import conform
+from launch.commands.run import run
+from launch.commands.serve import serve
+from launch.errors import UsageError, one_line
+
+BAD_USAGE = 2
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Claims (XENMEM_claim_pages) against max_pages clamping: real processes race for one host's memory.",
+)
+app.command()(run)
+app.command()(serve)
+app.command()(conform)
+
+
+def _command_line_error() -> type[Exception]:
+    """The class of all of typer's complaints about a command line: an ancestor of the one that it exports."""
+    bases = (base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+    return next(base for base in bases if issubclass(base, Exception))
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"claimlab {version('claimlab')}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def claimlab(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it and leave.")
+    ] = False,
+) -> None:
+    """Claims against clamping on one emulated Xen host."""
+    if context.invoked_subcommand is None:
+        raise UsageError("claimlab: no command: name run, serve or conform (claimlab --help tells more)")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; what the user can put right is one line on standard error and exit code 2."""
+    try:
+        code = app(
+            args=None if arguments is None else list(arguments), prog_name="claimlab", standalone_mode=False
+        )
+    except (UsageError, TraceError) as error:
+        return _complain(str(error))
+    except _command_line_error() as error:
+        return _complain(f"claimlab: {one_line([_message(error)])} (claimlab --help tells more)")
+    return code if isinstance(code, int) else 0
+
+
+def _message(error: BaseException) -> str:
+    """The text without the usage lines that typer prints around it."""
+    formatted = getattr(error, "format_message", None)
+    return str(formatted()) if callable(formatted) else str(error)
+
+
+def _complain(text: str) -> int:
+    print(text, file=sys.stderr)
+    return BAD_USAGE

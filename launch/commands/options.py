@@ -1,0 +1,25 @@
+"""Options that more than one command has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+ScenarioArgument: TypeAlias = Annotated[
+    str, typer.Argument(help="A scenario file, or the name of a built-in one.")
+]
+SetOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change a key: --set guests.count=40 (any number of times)."
+    ),
+]
+SeedOption: TypeAlias = Annotated[int | None, typer.Option(help="Seed of every random stream.")]
+OutOption: TypeAlias = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Folder of this run; without it one is made in runs/.")
+]
+JsonOption: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="One JSON document on standard output, progress on standard error.")
+]

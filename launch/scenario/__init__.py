@@ -1,0 +1,1 @@
+"""Scenario files: what is run, on which host, against which guests."""

@@ -1,0 +1,153 @@
+"""What each key allows by itself but the scenario as a whole cannot be: sizes, moments, keys in pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hypervisor.public.units import Pages
+from launch.scenario.complaints import Fault
+from launch.scenario.models import ArrivalsTable, GuestsTable, HostTable, Scenario
+from launch.scenario.sizes import format_size
+from launch.scenario.workloads import ReplayDemand
+
+
+def impossible(scenario: Scenario) -> Iterator[Fault]:
+    """Every contradiction, each with the key to change."""
+    yield from _host(scenario.host)
+    yield from _guests(scenario.guests, scenario.host)
+    yield from _replay(scenario.guests)
+    yield from _arrivals(scenario.arrivals, scenario)
+    yield from _duplicates(scenario)
+
+
+def room(host: HostTable) -> Pages:
+    """Memory beside Xen's own and dom0's; negative when there is none."""
+    return host.memory - host.xen - host.dom0
+
+
+def _host(host: HostTable) -> Iterator[Fault]:
+    if room(host) <= 0:
+        yield Fault(
+            ("host", "memory"),
+            f"{format_size(host.memory)} leaves nothing beside Xen's {format_size(host.xen)} and "
+            f"dom0's {format_size(host.dom0)}: raise host.memory or lower host.dom0",
+        )
+    if isinstance(host.nodes, tuple) and sum(host.nodes) != host.memory:
+        yield Fault(
+            ("host", "nodes"),
+            f"the nodes add up to {format_size(sum(host.nodes))}, host.memory is {format_size(host.memory)}: "
+            "make them equal",
+        )
+    if isinstance(host.nodes, int) and host.nodes > host.memory:
+        yield Fault(("host", "nodes"), f"{host.nodes} nodes, but {host.memory} pages: lower host.nodes")
+    if host.low_mem_virq is not None and host.low_mem_virq >= host.memory:
+        yield Fault(("host", "low_mem_virq"), "not below host.memory, it would never cease: lower it")
+
+
+def _guests(guests: GuestsTable, host: HostTable) -> Iterator[Fault]:
+    if guests.memory is None:
+        if not _replays_only(guests) and guests.count:
+            yield Fault(("guests", "memory"), 'missing: add memory = "512MiB", the memory at start')
+        return
+    if guests.max is not None and guests.max < guests.memory:
+        yield Fault(
+            ("guests", "max"),
+            f"{format_size(guests.max)} is below guests.memory ({format_size(guests.memory)}): "
+            "raise guests.max or lower guests.memory",
+        )
+    if guests.max is not None and guests.max > host.memory:
+        yield Fault(("guests", "max"), f"{format_size(guests.max)} is more than the host has: lower it")
+    yield from _all_guests(guests.count, guests.memory, room(host))
+
+
+def _all_guests(count: int, memory: Pages, left: Pages) -> Iterator[Fault]:
+    if left > 0 and count * memory > left:
+        fitting = left // memory
+        yield Fault(
+            ("guests", "memory"),
+            f"{count} guests of {format_size(memory)} need {format_size(count * memory)}, the host has "
+            f"{format_size(left)} beside Xen and dom0: "
+            + (f"lower guests.count to {fitting} or raise host.memory" if fitting else "lower guests.memory"),
+        )
+
+
+def _replays_only(guests: GuestsTable) -> bool:
+    return bool(guests.workload) and all(isinstance(demand, ReplayDemand) for demand in guests.workload)
+
+
+def _replay(guests: GuestsTable) -> Iterator[Fault]:
+    replays = any(isinstance(demand, ReplayDemand) for demand in guests.workload)
+    if replays and guests.trace is None:
+        yield Fault(
+            ("guests", "trace"),
+            "missing, a replay needs it: add --set guests.trace=FOLDER, a folder of Google Borg 2019 "
+            "instance or Bitbrains GWA-T-12 CSVs",
+        )
+    if guests.trace is not None and not replays:
+        yield Fault(("guests", "trace"), 'nobody replays it: add {kind = "replay"} to guests.workload')
+
+
+def _arrivals(arrivals: ArrivalsTable, scenario: Scenario) -> Iterator[Fault]:
+    yield from _needs(arrivals)
+    if any(isinstance(demand, ReplayDemand) for demand in arrivals.workload):
+        yield Fault(("arrivals", "workload"), "launched domains cannot replay: use another kind")
+    moments = arrivals.at if isinstance(arrivals.at, tuple) else (arrivals.at,)
+    if moments and max(moments) >= scenario.duration:
+        yield Fault(
+            ("arrivals", "at"),
+            f"second {max(moments):g} is not before the end (duration = {scenario.duration:g}): "
+            "lower it or raise duration",
+        )
+    for key, sizes in (("size", (arrivals.size,)), ("sizes", arrivals.sizes)):
+        largest = max((size for size in sizes if size is not None), default=0)
+        if largest > room(scenario.host) > 0:
+            yield Fault(
+                ("arrivals", key),
+                f"{format_size(largest)} would not fit on an empty host, which has "
+                f"{format_size(room(scenario.host))} beside Xen and dom0: lower it or raise host.memory",
+            )
+
+
+def _needs(arrivals: ArrivalsTable) -> Iterator[Fault]:
+    kind = f'arrivals of kind "{arrivals.kind}" need it'
+    if arrivals.kind == "azure" and arrivals.trace is None:
+        yield Fault(
+            ("arrivals", "trace"),
+            f"missing, {kind}: add --set arrivals.trace=FOLDER, the folder of the Azure V1 launch stream",
+        )
+    if arrivals.kind == "poisson" and arrivals.rate is None:
+        yield Fault(("arrivals", "rate"), f"missing, {kind}: add rate = 0.1, launches per emulated second")
+    if arrivals.kind == "burst" and arrivals.count is None:
+        yield Fault(("arrivals", "count"), f"missing, {kind}: add count = 6, the number of launches")
+    if arrivals.kind != "azure":
+        yield from _needs_sizes(arrivals, kind)
+
+
+def _needs_sizes(arrivals: ArrivalsTable, kind: str) -> Iterator[Fault]:
+    if arrivals.size is None and not arrivals.sizes and arrivals.count != 0:
+        yield Fault(("arrivals", "size"), f'missing, {kind}: add size = "1GiB"')
+    if arrivals.size is not None and arrivals.sizes:
+        yield Fault(("arrivals", "sizes"), "given beside arrivals.size: keep one of the two")
+    if arrivals.kind == "list":
+        yield from _list(arrivals)
+    elif isinstance(arrivals.at, tuple):
+        yield Fault(
+            ("arrivals", "at"), f'an array, but {arrivals.kind} begins at one moment: write kind = "list"'
+        )
+
+
+def _list(arrivals: ArrivalsTable) -> Iterator[Fault]:
+    moments = len(arrivals.at) if isinstance(arrivals.at, tuple) else 1
+    if arrivals.sizes and len(arrivals.sizes) != moments:
+        yield Fault(
+            ("arrivals", "sizes"),
+            f"{len(arrivals.sizes)} sizes for {moments} moments in arrivals.at: give one for each",
+        )
+
+
+def _duplicates(scenario: Scenario) -> Iterator[Fault]:
+    for name in dict.fromkeys(scenario.schemes):
+        if scenario.schemes.count(name) > 1:
+            yield Fault(
+                ("schemes",), f'"{name}" is named twice: name it once; repeats = 2 runs everything twice'
+            )

@@ -1,0 +1,43 @@
+"""Which keys each table of a scenario has: for suggestions, not for validation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from launch.scenario.models import ArrivalsTable, GuestsTable, HostTable, Scenario, ToolstackTable
+from launch.scenario.plain import is_table, value_at
+from launch.scenario.table import Table
+from launch.scenario.workloads import demand_table
+
+# Accepted beside the keys of `Scenario`, and taken apart before it is validated.
+HOSTS = "hosts"
+
+
+def _sections() -> Mapping[str, type[Table]]:
+    return {"host": HostTable, "guests": GuestsTable, "arrivals": ArrivalsTable, "toolstack": ToolstackTable}
+
+
+def keys_of(document: Mapping[str, Any], path: Sequence[str | int]) -> tuple[str, ...]:
+    """The keys that the table at `path` may have; empty where anything goes."""
+    table = _table_at(document, path)
+    extra = (HOSTS,) if not path else ()
+    return () if table is None else (*table.model_fields, *extra)
+
+
+def _table_at(document: Mapping[str, Any], path: Sequence[str | int]) -> type[Table] | None:
+    if not path:
+        return Scenario
+    if len(path) == 1:
+        return _sections().get(str(path[0]))
+    entry = value_at(document, path)
+    if path[1] == "workload" and is_table(entry):
+        return demand_table(str(entry.get("kind")))
+    return None
+
+
+def everywhere() -> Iterator[str]:
+    """Every dotted key of the scenario and its sections."""
+    yield from Scenario.model_fields
+    for section, table in _sections().items():
+        yield from (f"{section}.{key}" for key in table.model_fields)

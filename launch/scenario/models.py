@@ -1,0 +1,118 @@
+"""A scenario as data: the tables and keys of a scenario file, their units, defaults and ranges.
+
+Amounts of memory are held in pages, times in emulated seconds.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from launch.scenario.sizes import PositiveSize, Size
+from launch.scenario.table import Count, PositiveSeconds, Seconds, Table, Tuple
+from launch.scenario.workloads import Demand
+
+ReleaseName = Literal["4.3", "4.12", "4.17", "4.21", "4.22"]
+Builder = Literal["hvm-4.17", "pv-4.17", "hvm-4.3", "pv-4.3"]
+
+
+def release_text(value: object) -> object:
+    """`release = 4.17` is a number in TOML; every release reads back from it unharmed."""
+    return repr(value) if isinstance(value, float) else value
+
+
+def names(value: object) -> object:
+    """ "claim,naive" (handy with --set) is the list of the two."""
+    return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+
+
+TracePath = Annotated[Path, Field(strict=False)]
+
+
+class HostTable(Table):
+    """[host]: the machine."""
+
+    name: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$")] = "host0"
+    memory: PositiveSize = 16 * 262_144  # RAM, all of it
+    dom0: Size = 262_144  # of it the control domain's, fixed
+    xen: Size = 65_536  # of it Xen's own
+    nodes: Count | Tuple[PositiveSize] = 1  # NUMA nodes: how many alike, or the memory of each
+    low_mem_virq: Size | None = None  # threshold of VIRQ_ENOMEM; None is Xen's own choice, 64 MiB (A27)
+
+
+class GuestsTable(Table):
+    """[guests]: the domains that run before the first launch."""
+
+    count: Annotated[int, Field(ge=0)] = 24
+    memory: PositiveSize | None = None  # at start; None (replay only) is the demand at second 0
+    max: PositiveSize | None = None  # static-max; None is `memory`, for a replay what the trace provisions
+    kind: Literal["hvm", "pv"] = "hvm"
+    behaviour: Annotated[str, Field(min_length=1)] = "ideal"  # or module:Class
+    behaviour_options: dict[str, Any] = Field(default_factory=dict)  # checked by the behaviour itself
+    workload: Tuple[Demand] = ()  # the mix; empty is constant at `memory`
+    trace: TracePath | None = None  # a CSV or a folder of them, for replay
+    trace_start: Annotated[int, Field(ge=0)] = 0  # samples of each file passed over before windows are cut
+    trace_length: Count = 288  # samples in a window, one window a guest
+    machine: PositiveSize = 256 * 262_144  # Borg's largest machine, to which its fractions refer
+    headroom: Annotated[float, Field(gt=0)] = 1.0  # target a guest sets itself / its demand (Qubes: 1.3)
+    tick: PositiveSeconds = 1.0  # between two looks of a guest at its own demand
+    swap: Size = 65_536  # what does not fit into it is an OOM kill
+    retry_limit: Annotated[int, Field(ge=0)] = (
+        0  # the balloon driver's max_retry_count; 0 never gives up (G1)
+    )
+    in_flight: Annotated[int, Field(ge=1, le=64)] = 1  # calls of one guest unanswered at once
+    batch: Annotated[int, Field(ge=1, le=1024)] = 1  # balloon calls (512 pages each) in one multicall
+    per_process: Count = 1  # guests carried by one operating system process
+    self_sizing: bool = True  # the guest follows its own demand; else memory/target of the toolstack alone
+
+
+class ArrivalsTable(Table):
+    """[arrivals]: the launches asked for while the guests run."""
+
+    kind: Literal["burst", "poisson", "azure", "list"] = "burst"
+    count: Annotated[int, Field(ge=0)] | None = None  # burst: launches; poisson: the most
+    size: PositiveSize | None = None  # of every launch
+    sizes: Tuple[PositiveSize] = ()  # burst, poisson: drawn, equally likely; list: one for each
+    vcpus: Count = 1
+    at: Seconds | Tuple[Seconds] = 0.0  # second of the first launch; list: one for each
+    spread: Seconds = 0.0  # burst: seconds over which it is spread
+    rate: PositiveSeconds | None = None  # poisson: launches per emulated second
+    lifetime: PositiveSeconds | None = None  # burst, list: of each; poisson: mean; None is to the end
+    workload: Tuple[Demand] = ()  # of the domains built; empty is constant at their size
+    trace: TracePath | None = None  # azure: the folder of the launch stream
+    start: Seconds | None = None  # azure: second of the trace at which the window begins; None is its first
+    length: PositiveSeconds | None = None  # azure: seconds in the window; None is the scenario's duration
+    batch_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0  # azure: share of batches kept whole
+    batch_memory_cap: PositiveSize | None = None  # azure: larger batches are left out
+    limit: Count | None = None  # no more launches than this, whatever the kind
+
+
+class ToolstackTable(Table):
+    """[toolstack]: who builds."""
+
+    count: Count = 1  # toolstack processes; launches go round
+    parallel: Count = 4  # builds at once in each; further orders wait
+    builder: Builder = "hvm-4.17"
+    pages_per_second: Count = 20_000  # pace of one build; 20,000 pages/s are 4.6 GiB/min
+
+
+class Scenario(Table):
+    """The whole file."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
+    about: str = ""
+    seed: Annotated[int, Field(ge=0)] = 1
+    release: Annotated[ReleaseName, BeforeValidator(release_text)] = "4.17"
+    speed: Annotated[float, Field(gt=0)] = 40.0  # emulated seconds per real second
+    duration: PositiveSeconds = 600.0  # the run ends here
+    schemes: Annotated[Tuple[str], BeforeValidator(names), Field(min_length=1)] = ("naive", "claim", "clamp")
+    repeats: Count = 1  # runs of each scheme, each with a stream of its own
+    host: HostTable = HostTable()
+    guests: GuestsTable = GuestsTable()
+    arrivals: ArrivalsTable = ArrivalsTable()
+    toolstack: ToolstackTable = ToolstackTable()
+    scheme: dict[str, dict[str, Any]] = Field(
+        default_factory=dict
+    )  # [scheme.NAME]: parameters the scheme itself understands

@@ -1,0 +1,123 @@
+"""What must be there before anything is started: traces, schemes, file descriptors."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable, Collection, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from guests.behaviours import make_behaviour
+from guests.errors import GuestConfigError
+from guests.traces.errors import TraceError
+from guests.traces.folder import find_traces
+from launch.arrivals.azure_files import find_streams, read_flavours, read_intervals
+from launch.arrivals.azure_lines import first_second, read_bins
+from launch.errors import UsageError
+from launch.scenario.complaints import Fault
+from launch.scenario.load import Loaded
+from launch.scenario.models import ArrivalsTable, GuestsTable, Scenario
+from launch.scenario.suggestions import did_you_mean
+
+Objection: TypeAlias = Callable[[str, str], str | None]
+"""(scheme, release) -> why the release cannot carry the scheme, None when it can."""
+
+_ROWS_LOOKED_AT: Final = 2
+_DESCRIPTORS_FOR_ITSELF: Final = 128
+_DESCRIPTORS_PER_PARTY: Final = 8
+"""Sockets at both ends, the pipes that watch a child, its log and its journal."""
+
+
+def check_traces(loaded: Loaded) -> None:
+    """ScenarioError naming `guests.trace` or `arrivals.trace` when files, columns or a window are missing."""
+    _about(loaded, ("guests", "trace"), lambda: _guests_trace(loaded.scenario.guests))
+    _about(loaded, ("arrivals", "trace"), lambda: _arrivals_trace(loaded.scenario.arrivals))
+
+
+def _about(loaded: Loaded, key: tuple[str, ...], check: Callable[[], None]) -> None:
+    try:
+        check()
+    except TraceError as error:
+        raise loaded.error(Fault(key, str(error))) from error
+
+
+def _guests_trace(guests: GuestsTable) -> None:
+    """Every file's columns and first rows; the rest is read as it is replayed."""
+    if guests.trace is None:
+        return
+    for trace in find_traces(guests.trace, guests.machine):
+        for _ in islice(trace.samples(), _ROWS_LOOKED_AT):
+            pass
+
+
+def _arrivals_trace(arrivals: ArrivalsTable) -> None:
+    if arrivals.trace is None or arrivals.kind != "azure":
+        return
+    streams = find_streams(arrivals.trace)
+    for stream in streams:
+        read_flavours(stream.flavours)
+        read_intervals(stream.intervals)
+    next(read_bins(streams))
+    _window(arrivals.trace, arrivals.start, first_second(streams[0]), streams[-1].end)
+
+
+def _window(path: Path, start: float | None, first: int, end: int) -> None:
+    if start is not None and not first <= start < end:
+        raise TraceError(f"{path}: no launches at second {start:g}: set arrivals.start in {first}..{end}")
+
+
+def check_behaviour(loaded: Loaded) -> None:
+    """ScenarioError for a behaviour that nobody knows, or for options that it does not take."""
+    guests = loaded.scenario.guests
+    try:
+        make_behaviour(guests.behaviour, guests.behaviour_options)
+    except GuestConfigError as error:
+        raise loaded.error(Fault(("guests", "behaviour"), str(error))) from error
+
+
+def check_schemes(loaded: Loaded, known: Collection[str], objection: Objection) -> None:
+    """ScenarioError for a scheme nobody offers, or that the release cannot carry.
+
+    known: the names offered; `module:Class` is the affair of whoever loads it.
+    """
+    found = list(_scheme_faults(loaded.scenario, known, objection))
+    if found:
+        raise loaded.error(*found)
+
+
+def _scheme_faults(scenario: Scenario, known: Collection[str], objection: Objection) -> Iterator[Fault]:
+    for name in scenario.schemes:
+        if name not in known and ":" not in name:
+            yield Fault(("schemes",), _no_such_scheme(name, known))
+            continue
+        reason = objection(name, scenario.release)
+        if reason is not None:
+            yield Fault(("schemes",), f'release {scenario.release} cannot carry "{name}": {reason}')
+    for name in scenario.scheme:
+        if name not in known and name not in scenario.schemes:
+            yield Fault(("scheme", name), _no_such_scheme(name, known))
+
+
+def _no_such_scheme(name: str, known: Collection[str]) -> str:
+    offered = ", ".join(sorted(known))
+    return f'no scheme "{name}"{did_you_mean(name, known)}: name one of {offered}, or module:Class'
+
+
+def parties(scenario: Scenario, launches: int) -> int:
+    """Processes and connections of a run: guests, launches that become guests, toolstacks, the hypervisor."""
+    return scenario.guests.count + launches + scenario.toolstack.count + 1
+
+
+def ensure_descriptors(number_of_parties: int) -> None:
+    """Raise this process's soft limit of open files to what so many parties need; UsageError if it cannot."""
+    needed = _DESCRIPTORS_FOR_ITSELF + _DESCRIPTORS_PER_PARTY * number_of_parties
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise UsageError(
+            f"too few file descriptors: {number_of_parties} guests, launches and toolstacks need {needed}, "
+            f"the limit is {hard}: run `ulimit -n {needed}` first (root may), or lower guests.count"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

@@ -1,0 +1,132 @@
+"""The figures of a run: one row of summary.json for each scheme."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, quantiles
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+
+from hypervisor.public.units import Pages
+from launch.launches import Launch, Verdict
+
+
+class GuestFigures(Protocol):
+    """What a guest says about its own trouble: a part of `guests.report.GuestReport`."""
+
+    @property
+    def populate_calls_refused(self) -> int:
+        """Balloon calls answered with fewer extents than asked for. Xen stops at the first extent that it
+        cannot have, so each is exactly one refused allocation."""
+        ...
+
+    @property
+    def swapped_out(self) -> Pages:
+        """Pages written to swap because memory could not be had."""
+        ...
+
+    @property
+    def oom_kills(self) -> int:
+        """Times at which demand fitted neither memory nor swap."""
+        ...
+
+
+class SchemeSummary(Struct, frozen=True):
+    """One scheme's figures, totals over the repeats, in the order of summary.json and of the table.
+
+    hypercalls_per_launch: mean over the answered launches, admission and restore only, not the build.
+    time_to_answer: emulated seconds from the order to the answer that proved final (see `Launch`).
+    """
+
+    launches: int
+    admitted: int
+    refused: int
+    failed_late: int
+    pages_discarded: Pages
+    guest_refused_allocations: int
+    pages_swapped: Pages
+    oom_kills: int
+    hypercalls_per_launch: float | None
+    time_to_answer_p50_s: float | None
+    time_to_answer_p99_s: float | None
+    leftovers: int
+
+
+class Summary(Struct, frozen=True):
+    """summary.json."""
+
+    valid: bool
+    seed: int
+    release: str
+    speed: float
+    schemes: dict[str, SchemeSummary]
+
+    def to_json(self) -> bytes:
+        """The document, indented, with a line end."""
+        return msgspec.json.format(msgspec.json.encode(self)) + b"\n"
+
+
+@dataclass(frozen=True)
+class Report:
+    """A finished run: the figures, and what a reader needs beside them.
+
+    round_trip: real seconds of one hypercall's round trip, as measured; None if it was not.
+    violations: invariants that broke without a rule of the release to permit it; none means a valid run.
+    leftovers: of every scheme, what was still there before clean-up.
+    notes: further lines, such as a party that was killed.
+    """
+
+    scenario: str
+    summary: Summary
+    round_trip: float | None = None
+    violations: tuple[str, ...] = ()
+    leftovers: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    notes: tuple[str, ...] = ()
+
+
+def summarise(
+    launches: Sequence[Launch], guests: Iterable[GuestFigures], leftovers: Sequence[str]
+) -> SchemeSummary:
+    """The figures of one scheme from everything that its repeats reported."""
+    figures = list(guests)
+    answers = [launch.answered_after for launch in launches if launch.answered_after is not None]
+    hypercalls = [
+        launch.admission_hypercalls for launch in launches if launch.admission_hypercalls is not None
+    ]
+    return SchemeSummary(
+        launches=len(launches),
+        admitted=sum(launch.admitted for launch in launches),
+        refused=_count(launches, Verdict.REFUSED),
+        failed_late=_count(launches, Verdict.FAILED_LATE),
+        pages_discarded=sum(launch.pages_discarded for launch in launches),
+        guest_refused_allocations=sum(guest.populate_calls_refused for guest in figures),
+        pages_swapped=sum(guest.swapped_out for guest in figures),
+        oom_kills=sum(guest.oom_kills for guest in figures),
+        hypercalls_per_launch=_round(fmean(hypercalls)) if hypercalls else None,
+        time_to_answer_p50_s=percentile(answers, 50),
+        time_to_answer_p99_s=percentile(answers, 99),
+        leftovers=len(leftovers),
+    )
+
+
+def _count(launches: Iterable[Launch], verdict: Verdict) -> int:
+    return sum(launch.verdict is verdict for launch in launches)
+
+
+def percentile(values: Sequence[float], percent: int) -> float | None:
+    """The percentile of a sample, None when it is empty, the value itself when there is one.
+
+    `statistics.quantiles`, method "inclusive": the smallest value is the 0th percentile, the largest the
+    100th, straight lines between neighbours (type 7 of Hyndman and Fan).
+    """
+    if len(values) < 2:
+        return _round(values[0]) if values else None
+    return _round(quantiles(values, n=100, method="inclusive")[percent - 1])
+
+
+def _round(value: float) -> float:
+    """To a microsecond, or a millionth of a call: the rest is noise of the floating point."""
+    return round(value, 6)
