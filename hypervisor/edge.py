@@ -1,0 +1,237 @@
+"""Where a party's coroutines meet their real process: its socket, its clock, its end.
+
+`Edge` drives one process's guests or toolstack; `run_party` is the short way for a process with one
+domain. Emulated seconds are real seconds since the run's epoch times `speed`.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil
+from types import FrameType
+from typing import Final
+
+from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_delay
+
+from hypervisor.journal import HistoryWriter
+from hypervisor.public.units import DomId, Seconds
+from hypervisor.public.world import WorldCoroutine
+from hypervisor.session.client import ClientSession
+from hypervisor.session.world import ClientWorld, Connection
+from hypervisor.tasks import Loop, Task
+from hypervisor.transport import Client, Dealer
+
+IDLE_MS: Final = 100
+"""Longest real wait: how soon a stop is noticed."""
+PING_MS: Final = 500
+"""Real ms between pings until a Welcome tells a lease; then a third of that, if shorter."""
+PINGS_LOST: Final = 6
+"""Pings in a row without any frame after which the connection is made anew."""
+RECONNECT_SECONDS: Final = 10.0
+"""Real seconds of trying to reconnect before the hypervisor counts as lost."""
+ATTEMPT_MS: Final = 300
+"""Real ms that one attempt waits for a frame."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who a world speaks for."""
+
+    domid: DomId
+    incarnation: int
+    secret: bytes
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Emulated time. `epoch_ns` is a moment of CLOCK_MONOTONIC, which all processes share."""
+
+    speed: float
+    epoch_ns: int
+
+    def now(self) -> Seconds:
+        """Emulated seconds since the epoch."""
+        return (time.monotonic_ns() - self.epoch_ns) * self.speed / 1e9
+
+    def real_ms(self, seconds: Seconds) -> float:
+        """How many real milliseconds that many emulated seconds are."""
+        return seconds * 1000.0 / self.speed
+
+
+class Channel:
+    """A second connection of this process, such as a toolstack's to who gives it orders."""
+
+    def __init__(self, dealer: Dealer, on_frame: Callable[[bytes], None]) -> None:
+        self.dealer = dealer
+        self.on_frame = on_frame
+
+    def send(self, frame: bytes) -> None:
+        """Queue a frame."""
+        self.dealer.send((frame,))
+
+
+class Edge:
+    """One process's loop around its coroutines."""
+
+    def __init__(self, endpoint: str, clock: Clock, history: HistoryWriter | None = None) -> None:
+        """Connects at once; raises `EndpointError` for an address that is none."""
+        self.clock = clock
+        self.loop = Loop()
+        self._client = Client()
+        self._session = ClientSession()
+        self._connection = Connection(self.loop, self._session, clock.now, history)
+        self._history = history
+        self._dealer = self._client.connect(endpoint)
+        self._channels: list[Channel] = []
+        self._mains: list[Task[None]] = []
+        self._pings_lost = 0
+        self._next_ping_ns = 0
+        self._jitter = random.Random(endpoint)  # when to try again; no part of the emulated world
+        self.reconnects = 0
+        """How often the connection was made anew."""
+
+    def world(self, identity: Identity, rng: random.Random) -> ClientWorld:
+        """Say hello as this domain; its world can be used at once."""
+        one = identity
+        return self._connection.world(one.domid, one.incarnation, one.secret, rng, one.name)
+
+    def start(self, main: WorldCoroutine, world: ClientWorld, name: str) -> Task[None]:
+        """Run a main coroutine; `run` returns when all of them have."""
+        task = self.loop.spawn(main(world), name)
+        self._mains.append(task)
+        return task
+
+    def attach(self, endpoint: str, on_frame: Callable[[bytes], None]) -> Channel:
+        """Connect to somebody else as well; `on_frame` gets what arrives there."""
+        channel = Channel(self._client.connect(endpoint), on_frame)
+        self._channels.append(channel)
+        return channel
+
+    def run(self, stop: Callable[[], bool] = lambda: False) -> bool:
+        """Drive everything until all mains have returned (True) or `stop()` says so (False).
+
+        Raises what a task raised that nobody awaits.
+        """
+        while not stop():
+            self.loop.run_ready(self.clock.now())
+            self._send()
+            if all(main.done() for main in self._mains):
+                return True
+            if self._client.wait(self._timeout_ms()):
+                self._receive()
+            self._keep_alive()
+        return False
+
+    def close(self) -> None:
+        """Kill what still runs, disconnect, and close the history."""
+        self.loop.close()
+        self._client.close()
+        if self._history is not None:
+            self._history.close()
+
+    def _timeout_ms(self) -> int:
+        if self.loop.is_ready():
+            return 0
+        when = self.loop.next_timer()
+        if when is None:
+            return IDLE_MS
+        wait = ceil(self.clock.real_ms(when - self.clock.now()))
+        return max(0, min(wait, IDLE_MS))
+
+    def _send(self) -> None:
+        """The history first: an invocation is on record before it can have an effect."""
+        if self._history is not None:
+            self._history.flush()
+        if self._session.has_outgoing() or self._dealer.is_blocked():
+            self._dealer.send(self._session.outgoing())
+
+    def _receive(self) -> bool:
+        frames = self._dealer.receive()
+        if frames:
+            self._pings_lost = 0
+            receive = self._connection.receive
+            for frame in frames:
+                receive(frame)
+        for channel in self._channels:
+            for frame in channel.dealer.receive():
+                channel.on_frame(frame)
+        return bool(frames)
+
+    # ---- liveness
+
+    def _keep_alive(self) -> None:
+        now = time.monotonic_ns()
+        if now < self._next_ping_ns:
+            return
+        lease = self._connection.lease_ms
+        self._next_ping_ns = now + 1_000_000 * (min(PING_MS, lease // 3) if lease else PING_MS)
+        if self._pings_lost >= PINGS_LOST:
+            self._reconnect()
+        self._pings_lost += 1
+        self._session.ping()
+
+    def _reconnect(self) -> None:
+        """Make the connection anew until the hypervisor answers, or give it up for lost."""
+        trying = Retrying(
+            retry=retry_if_result(lambda heard: not heard),
+            stop=stop_after_delay(RECONNECT_SECONDS),
+            wait=self._pause,
+            retry_error_callback=lambda _: False,
+        )
+        if not trying(self._attempt):
+            self._connection.give_up(f"no word from {self._dealer.endpoint} any more")
+        self._pings_lost = 0
+
+    def _attempt(self) -> bool:
+        self.reconnects += 1
+        self._dealer.reconnect()
+        self._session.reconnected()
+        self._session.ping()
+        self._dealer.send(self._session.outgoing())
+        return self._client.wait(ATTEMPT_MS) and self._receive()
+
+    def _pause(self, state: RetryCallState) -> float:
+        """Exponential with jitter, so that a hundred guests do not knock at the same moment."""
+        longest = min(1.0, 0.05 * 2**state.attempt_number)
+        return self._jitter.uniform(longest / 2, longest)
+
+
+def stop_on_sigterm() -> Callable[[], bool]:
+    """Make SIGTERM a wish to stop, and leave SIGINT to the launcher; the result tells of it."""
+    stopping = False
+
+    def on_term(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal stopping
+        stopping = True
+
+    signal.signal(signal.SIGTERM, on_term)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return lambda: stopping
+
+
+def run_party(
+    main: WorldCoroutine,
+    *,
+    endpoint: str,
+    identity: Identity,
+    clock: Clock,
+    seed: int | str,
+    history: HistoryWriter | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Run one domain's coroutine in this process; True when it returned, False when stopped.
+
+    `seed` seeds the world's random stream. Raises what the coroutine raised.
+    """
+    edge = Edge(endpoint, clock, history)
+    try:
+        world = edge.world(identity, random.Random(seed))
+        edge.start(main, world, identity.name or f"domain {identity.domid}")
+        return edge.run(stop)
+    finally:
+        edge.close()

@@ -1,0 +1,234 @@
+"""The journal of a host and the histories of its clients: append-only streams of msgpack objects.
+
+Journal: first a map, {"format": "claimlab-journal", "version": 1, ...what the writer was told}. Then
+one array per atomic step, in commit order:
+    [commit, operation, step, [domid, incarnation] | nil, request | nil, digest | nil, ret | nil]
+The caller and the request (as on the wire: [tag, fields...]) stand in an operation's first step only,
+digest and ret in its last. The digest is the CRC-32 of the core's reply as msgpack. Between them, for
+what has no commit number because it changed no book, arrays whose first element is text:
+    [kind, real ms, {fields}]
+History: a map {"format": "claimlab-history", ...}, then, with times in real nanoseconds:
+    ["invoked", ns, domid, incarnation, seq, [request, ...]]
+    ["returned", ns, domid, incarnation, seq, [[ret, first, last], ...] | wire error | ""]
+A writer killed in mid-record leaves a torn last record, which readers leave out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, BinaryIO, Final, NamedTuple, cast
+from zlib import crc32
+
+import msgpack
+import msgspec
+
+from hypervisor.public.requests import Reply, Request
+from hypervisor.public.units import Commit, DomId
+
+JOURNAL_FORMAT: Final = "claimlab-journal"
+HISTORY_FORMAT: Final = "claimlab-history"
+VERSION: Final = 1
+
+
+class JournalError(Exception):
+    """The file is no journal, or no history, that this program can read."""
+
+
+class StepRecord(NamedTuple):
+    """One atomic step."""
+
+    commit: Commit
+    operation: int
+    step: str
+    caller: tuple[DomId, int] | None
+    """(domid, incarnation); None after the operation's first step, as is `request`."""
+    request: Request | None
+    digest: int | None
+    """None before the operation's last step, as is `ret`."""
+    ret: int | None
+
+
+class NoteRecord(NamedTuple):
+    """Something about a session: hello, goodbye, lost, silent, heard-again, domain-gone, dropped, ..."""
+
+    kind: str
+    time: int
+    fields: dict[str, Any]
+
+
+class Invoked(NamedTuple):
+    """A client handed a Call over."""
+
+    time: int
+    domid: DomId
+    incarnation: int
+    seq: int
+    requests: tuple[Request, ...]
+
+
+class Returned(NamedTuple):
+    """A client learned a Call's outcome."""
+
+    time: int
+    domid: DomId
+    incarnation: int
+    seq: int
+    replies: tuple[tuple[int, Commit, Commit], ...]
+    """(ret, first, last) of each; empty when there is an error."""
+    error: str | None
+    """None when answered, a `WireError` value when it had no effect, "" when indefinite."""
+
+
+class StreamWriter:
+    """Records into a buffer, the buffer into a file."""
+
+    def __init__(self, file: BinaryIO, header: Mapping[str, object]) -> None:
+        self._file = file
+        self._buffer = bytearray()
+        self._encoder = msgspec.msgpack.Encoder()
+        self._append(dict(header))
+        self.flush()
+
+    def _append(self, record: object) -> None:
+        self._encoder.encode_into(record, self._buffer, -1)
+
+    def flush(self) -> None:
+        """Hand everything to the operating system, so that it survives this process."""
+        if self._buffer:
+            self._file.write(self._buffer)
+            self._file.flush()
+            self._buffer.clear()
+
+    def close(self) -> None:
+        """Flush and close the file."""
+        self.flush()
+        self._file.close()
+
+
+class JournalWriter(StreamWriter):
+    """The hypervisor's side: one record per atomic step, flushed before the replies leave."""
+
+    def __init__(self, file: BinaryIO, header: Mapping[str, object]) -> None:
+        """`header` says what a replay needs (release, host)."""
+        super().__init__(file, {"format": JOURNAL_FORMAT, "version": VERSION, **header})
+
+    def step(
+        self,
+        commit: Commit,
+        operation: int,
+        step: str,
+        caller: tuple[DomId, int] | None,
+        request: Request | None,
+        reply: Reply | None,
+    ) -> None:
+        """Record a step: `caller` and `request` with an operation's first, `reply` with its last."""
+        digest = ret = None
+        if reply is not None:
+            digest, ret = crc32(self._encoder.encode(reply)), reply.ret
+        record = (commit, operation, step, caller, request, digest, ret)
+        self._encoder.encode_into(record, self._buffer, -1)
+
+    def note(self, kind: str, time: int, fields: Mapping[str, object]) -> None:
+        """Record something that changed no book."""
+        self._append((kind, time, fields))
+
+
+class HistoryWriter(StreamWriter):
+    """A client's side; a `hypervisor.session.world.HistorySink`. The caller decides when to flush."""
+
+    def __init__(self, file: BinaryIO, header: Mapping[str, object], clock_ns: Callable[[], int]) -> None:
+        """`clock_ns` is a clock that all processes of the machine share (CLOCK_MONOTONIC)."""
+        super().__init__(file, {"format": HISTORY_FORMAT, "version": VERSION, **header})
+        self._clock_ns = clock_ns
+
+    def invoked(self, domid: DomId, incarnation: int, seq: int, requests: tuple[Request, ...]) -> None:
+        """Record an invocation, now."""
+        self._append(("invoked", self._clock_ns(), domid, incarnation, seq, requests))
+
+    def returned(self, domid: DomId, incarnation: int, seq: int, replies: tuple[Reply, ...] | str) -> None:
+        """Record a return, now."""
+        outcome = replies if isinstance(replies, str) else [(r.ret, r.first, r.last) for r in replies]
+        self._append(("returned", self._clock_ns(), domid, incarnation, seq, outcome))
+
+
+class StreamReader:
+    """Objects of a stream one after the other, in bounded memory."""
+
+    def __init__(self, file: BinaryIO, wanted: str) -> None:
+        self._wanted = wanted
+        self._unpacker = msgpack.Unpacker(file, raw=False, strict_map_key=False)
+        first = next(self._objects(), None)
+        header = cast(dict[str, Any], first) if isinstance(first, dict) else {}
+        if header.get("format") != wanted:
+            raise JournalError(f"not a {wanted}: give a file that this program wrote")
+        if header.get("version") != VERSION:
+            raise JournalError(f"{wanted} version {header.get('version')}: this program reads {VERSION}")
+        self.header = header
+
+    def _objects(self) -> Iterator[Any]:
+        # The Unpacker ends its iteration at a torn record as at the end of the file.
+        try:
+            yield from self._unpacker
+        except ValueError as error:  # msgpack's own errors are ValueErrors too
+            place = self._unpacker.tell()
+            raise JournalError(f"no {self._wanted}, or damaged near byte {place}: {error!r}") from error
+
+
+class JournalReader(StreamReader):
+    """Iterates over a journal's `StepRecord`s and `NoteRecord`s."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        """Raises `JournalError` when it is none."""
+        super().__init__(file, JOURNAL_FORMAT)
+
+    def __iter__(self) -> Iterator[StepRecord | NoteRecord]:
+        for record in self._objects():
+            yield NoteRecord(*record) if isinstance(record[0], str) else step_record(record)
+
+    def steps(self) -> Iterator[StepRecord]:
+        """The atomic steps alone."""
+        return (record for record in self if isinstance(record, StepRecord))
+
+
+class HistoryReader(StreamReader):
+    """Iterates over a client's `Invoked` and `Returned`."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        """Raises `JournalError` when it is none."""
+        super().__init__(file, HISTORY_FORMAT)
+
+    def __iter__(self) -> Iterator[Invoked | Returned]:
+        for kind, time, domid, incarnation, seq, content in self._objects():
+            if kind == "invoked":
+                requests = tuple(to_request(one) for one in content)
+                yield Invoked(time, domid, incarnation, seq, requests)
+            elif isinstance(content, str):
+                yield Returned(time, domid, incarnation, seq, (), content)
+            else:
+                replies = tuple((ret, first, last) for ret, first, last in content)
+                yield Returned(time, domid, incarnation, seq, replies, None)
+
+
+def step_record(record: list[Any]) -> StepRecord:
+    """A step's array as a `StepRecord`."""
+    commit, operation, step, caller, request, digest, ret = record
+    return StepRecord(
+        commit,
+        operation,
+        step,
+        None if caller is None else (caller[0], caller[1]),
+        None if request is None else to_request(request),
+        digest,
+        ret,
+    )
+
+
+def to_request(content: object) -> Request:
+    """A request from its wire form, [tag, fields...]."""
+    request: Request = msgspec.convert(content, Request)
+    return request
+
+
+def reply_digest(reply: Reply) -> int:
+    """The digest a journal holds of the core's reply."""
+    return crc32(msgspec.msgpack.encode(reply))

@@ -1,0 +1,321 @@
+"""The hypervisor process: one host, two sockets, and one atomic step at a time.
+
+A round: take in what has arrived; give every runnable operation one step, in turn; write the journal;
+only then let the replies leave. So a long request never keeps the others out for more than a step.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+import msgspec
+
+from hypervisor.core.host import Host, HostConfig, new_host
+from hypervisor.core.machine import Machine, Operation, StepResult
+from hypervisor.core.releases import release
+from hypervisor.core.steps import Caller, Emission
+from hypervisor.journal import JournalWriter
+from hypervisor.public.requests import Request, VirqEvent
+from hypervisor.public.units import VIRQ_DOM_EXC, DomId
+from hypervisor.session.server import ServerSession
+from hypervisor.session.speakers import Role, RunningCall
+from hypervisor.transport import Sent, Server
+
+IDLE_MS: Final = 100
+"""Longest sleep: how soon a stop is noticed, and how often leases are looked at."""
+
+Underway = tuple[Operation, RunningCall]
+
+
+@dataclass(frozen=True)
+class ServeConfig:
+    """Everything a hypervisor process is told at start. It draws no random number of its own."""
+
+    host: HostConfig
+    release: str
+    endpoints: dict[str, str]
+    """{"guests": address, "toolstacks": address}, see hypervisor.transport."""
+    host_key: bytes
+    """16 to 64 random bytes, from which every domain's secret follows."""
+    control_secret: bytes
+    """What a toolstack says hello with."""
+    journal: Path | None = None
+    ready: Path | None = None
+    """Written once clients can connect: {"pid", "release", "endpoints"} as JSON."""
+    stats: Path | None = None
+    """Written at the end: see `Hypervisor.stats`."""
+    credits: int = 64
+    lease_ms: int = 2000
+    """Real milliseconds; 0 switches leases off."""
+
+
+class Hypervisor:
+    """A machine, its callers' session, the wire and the journal, turned round by round."""
+
+    def __init__(
+        self, machine: Machine, session: ServerSession, server: Server, journal: JournalWriter | None
+    ) -> None:
+        self._machine = machine
+        self._session = session
+        self._server = server
+        self._journal = journal
+        self._underway: deque[Underway] = deque()
+        self._stuck = True  # nothing can move before something arrives
+        self._lease_check = 0
+        self._counted: dict[str, int] = {}
+        self.steps = 0
+        self.calls = 0
+        self.sent = 0
+        self.dropped = 0
+        """Frames for peers that take nothing in."""
+        self.gone = 0
+        """Frames for peers that are not there any more."""
+
+    def run(self, stop: Callable[[], bool]) -> None:
+        """Rounds until `stop()`; it is looked at after each and at least every IDLE_MS."""
+        while not stop():
+            self.round(IDLE_MS)
+        self._session.close()
+        self._take_in(0)
+        self._finish_round()
+        self._note("end", self.stats())
+
+    def round(self, idle_ms: int) -> None:
+        """One round; waits at most `idle_ms` when nothing can move."""
+        self._take_in(idle_ms if self._stuck else 0)
+        self._stuck = not self._step_each()
+        self._finish_round()
+
+    def _take_in(self, timeout_ms: int) -> None:
+        if not self._server.wait(timeout_ms):
+            self._check_leases(monotonic_ms())
+            return
+        now = monotonic_ms()
+        receive = self._session.receive
+        for role in Role:
+            for routing, frame in self._server.drain(role):
+                call = receive(role, routing, frame, now)
+                if call is not None:
+                    self.calls += 1
+                    self._submit(call, call.requests[0])
+        self._check_leases(now)
+
+    def _submit(self, call: RunningCall, request: Request) -> None:
+        operation = self._machine.submit(Caller(*call.key), request)
+        self._underway.append((operation, call))
+
+    # ---- steps
+
+    def _step_each(self) -> bool:
+        """One step for every operation that can take one; False when none could."""
+        underway, is_runnable = self._underway, self._machine.is_runnable
+        moved = False
+        for _ in range(len(underway)):
+            operation, call = underway.popleft()
+            if is_runnable(operation):
+                moved = True
+                self._step(operation, call)
+            else:
+                underway.append((operation, call))
+        return moved
+
+    def _step(self, operation: Operation, call: RunningCall) -> None:
+        first = operation.first_commit == 0
+        result = self._machine.step(operation)
+        self.steps += 1
+        if self._journal is not None:
+            self._journal.step(
+                result.commit,
+                operation.number,
+                result.step,
+                call.key if first else None,
+                operation.request if first else None,
+                result.reply,
+            )
+        if result.emissions:
+            self._emit(result.emissions)
+        self._go_on(operation, call, result)
+
+    def _go_on(self, operation: Operation, call: RunningCall, result: StepResult) -> None:
+        if result.reply is None:
+            self._underway.append((operation, call))
+            return
+        following = self._session.replied(call, result.reply)
+        if following is not None:
+            self._submit(call, following)
+
+    def _emit(self, emissions: Iterable[Emission]) -> None:
+        domain_died = False
+        for emission in emissions:
+            event, to = emission.event, emission.to
+            if to is not None:
+                self._session.emit((to.domid, to.incarnation), event)
+            elif isinstance(event, VirqEvent):
+                self._session.emit_virq(event.virq, event)
+                domain_died = domain_died or event.virq == VIRQ_DOM_EXC
+        if domain_died:
+            self._session.domains_gone(monotonic_ms())
+            self._underway = deque(one for one in self._underway if not one[0].abandoned)
+
+    # ---- the end of a round
+
+    def _finish_round(self) -> None:
+        """Journal first, replies after it: nobody is told what is not on record."""
+        session = self._session
+        if session.notes:
+            for note in session.notes:
+                self._note(note.kind, note.fields)
+            session.notes.clear()
+        if self._journal is not None:
+            self._journal.flush()
+        if session.outbox:
+            self._send_all()
+
+    def _send_all(self) -> None:
+        outbox, self._session.outbox = self._session.outbox, []
+        send = self._server.send
+        for role, routing, frame in outbox:
+            outcome = send(role, routing, frame)
+            if outcome is Sent.SENT:
+                self.sent += 1
+            else:
+                self._not_sent(role, routing, outcome)
+
+    def _not_sent(self, role: Role, routing: bytes, outcome: Sent) -> None:
+        """The peer must say hello again, and then asks again for what it missed."""
+        if outcome is Sent.GONE:
+            self.gone += 1
+        else:
+            self.dropped += 1
+            self._note("dropped", {"role": role.value, "routing": routing})
+        self._session.peer_lost(role, routing, monotonic_ms())
+
+    def _check_leases(self, now: int) -> None:
+        if now < self._lease_check:
+            return
+        self._lease_check = now + IDLE_MS
+        self._session.check_leases(now)
+        counted = {error: count for error, count in self._session.refusals.items() if count}
+        if counted != self._counted:
+            self._counted = counted
+            self._note("refusals", counted)
+
+    def _note(self, kind: str, fields: Any) -> None:
+        if self._journal is not None:
+            self._journal.note(kind, monotonic_ms(), fields)
+
+    def stats(self) -> dict[str, Any]:
+        """Counts since the start; `refusals` by `WireError` value."""
+        session = self._session
+        return {
+            "received": session.received,
+            "sent": self.sent,
+            "dropped": self.dropped,
+            "gone": self.gone,
+            "calls": self.calls,
+            "repeated": session.repeated,
+            "steps": self.steps,
+            "commit": self._machine.commit,
+            "refusals": {error: count for error, count in session.refusals.items() if count},
+            "unfinished": len(self._underway),
+        }
+
+
+def monotonic_ms() -> int:
+    """Real milliseconds of the clock that all processes of the machine share."""
+    return time.monotonic_ns() // 1_000_000
+
+
+def liveness(host: Host) -> Callable[[DomId, int], bool]:
+    """The session's view of the host: does that very domain exist, and is it not dying?"""
+
+    def is_alive(domid: DomId, incarnation: int) -> bool:
+        domain = host.find(domid)
+        return domain is not None and domain.incarnation == incarnation and not domain.is_dying
+
+    return is_alive
+
+
+def serve(config: ServeConfig, stop: Callable[[], bool]) -> dict[str, Any]:
+    """Run a hypervisor until `stop()`; gives its stats.
+
+    Raises `EndpointError` when an address cannot be used, KeyError for an unknown release and
+    ValueError for an impossible host; FileExistsError when the journal is there already.
+    """
+    semantics = release(config.release)
+    server = Server(config.endpoints)
+    try:
+        machine = Machine(new_host(config.host, semantics))
+        session = ServerSession(
+            host_key=config.host_key,
+            control_secret=config.control_secret,
+            is_alive=liveness(machine.host),
+            release=config.release,
+            credits=config.credits,
+            lease_ms=config.lease_ms,
+        )
+        journal = open_journal(config)
+        hypervisor = Hypervisor(machine, session, server, journal)
+        gc.freeze()  # the host stays: the collector need not look at it again and again
+        announce(config, server)
+        try:
+            hypervisor.run(stop)
+        finally:
+            if journal is not None:
+                journal.close()
+        stats = hypervisor.stats()
+    finally:
+        server.close()
+    if config.stats is not None:
+        write_json(config.stats, stats)
+    return stats
+
+
+def open_journal(config: ServeConfig) -> JournalWriter | None:
+    """The journal the config asks for, its header holding what a replay needs."""
+    if config.journal is None:
+        return None
+    header = {
+        "release": config.release,
+        "host": msgspec.to_builtins(config.host),
+        "started_ms": monotonic_ms(),
+        "pid": os.getpid(),
+    }
+    return JournalWriter(config.journal.open("xb"), header)
+
+
+def announce(config: ServeConfig, server: Server) -> None:
+    """Tell that clients can connect, and where."""
+    if config.ready is not None:
+        ready = {"pid": os.getpid(), "release": config.release, "endpoints": server.endpoints}
+        write_json(config.ready, ready)
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write a file that is either absent or whole."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def serve_process(config: ServeConfig) -> None:
+    """Main function of a hypervisor process: serves until SIGTERM. SIGINT is left to the launcher."""
+    stopping = False
+
+    def on_term(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal stopping
+        stopping = True
+
+    signal.signal(signal.SIGTERM, on_term)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    serve(config, lambda: stopping)

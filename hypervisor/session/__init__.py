@@ -1,0 +1,1 @@
+"""Both halves of the exchange over the wire, without I/O: bytes in, bytes out."""

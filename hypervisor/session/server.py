@@ -1,0 +1,362 @@
+"""The hypervisor's half of the exchange, without I/O: who speaks, may it, has this been run before.
+
+A frame goes into `receive`; a Call to be run comes out, or None. Frames to send gather in `outbox`,
+journal notes in `notes`. Nothing a peer sends raises: it is answered with a `Refused` and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from hypervisor.public.domctl import Created
+from hypervisor.public.errors import WireError
+from hypervisor.public.protocol import (
+    MAX_MESSAGE_BYTES,
+    MAX_MULTICALL,
+    PROTOCOL_VERSION,
+    TO_HYPERVISOR,
+    Answer,
+    Call,
+    Goodbye,
+    Hello,
+    Listen,
+    Notify,
+    Ping,
+    Pong,
+    Refused,
+    ToHypervisor,
+    Welcome,
+    encode,
+)
+from hypervisor.public.requests import Event, Reply, Request
+from hypervisor.public.units import DOMID_DOM0, DomId
+from hypervisor.session.speakers import (
+    Key,
+    Note,
+    Peer,
+    Role,
+    RunningCall,
+    Speaker,
+    domain_secret,
+    same_secret,
+)
+
+Send = tuple[Role, bytes, bytes]
+"""(socket, routing id, frame)."""
+
+CALL_HEAD: Final = msgspec.msgpack.Decoder(tuple[int, int, int, int, msgspec.Raw])
+"""Enough of a Call to name it in the refusal when the rest is wrong."""
+REFUSAL_CHARS: Final = 200
+
+
+class ServerSession:
+    """See the module. Times are real milliseconds of any monotonic clock."""
+
+    def __init__(
+        self,
+        *,
+        host_key: bytes,
+        control_secret: bytes,
+        is_alive: Callable[[DomId, int], bool],
+        release: str,
+        credits: int = 64,
+        lease_ms: int = 2000,
+    ) -> None:
+        """`is_alive(domid, incarnation)` tells whether that very domain exists and is not dying."""
+        self._host_key = host_key
+        self._control_secret = control_secret
+        self._is_alive = is_alive
+        self._release = release
+        self._credits = credits
+        self._lease_ms = lease_ms
+        self._remember = 2 * credits
+        self._peers: dict[Role, dict[bytes, Peer]] = {Role.GUESTS: {}, Role.TOOLSTACKS: {}}
+        self._speakers: dict[Key, Speaker] = {}
+        self._closing = False
+        self.outbox: list[Send] = []
+        self.notes: list[Note] = []
+        self.received = 0
+        """Frames received."""
+        self.refusals: dict[str, int] = {error.value: 0 for error in WireError}
+        """Refused messages by `WireError` value."""
+        self.repeated = 0
+        """Calls received again and not run again."""
+
+    # ---- frames in
+
+    def receive(self, role: Role, routing: bytes, frame: bytes | None, now: int) -> RunningCall | None:
+        """Take one frame; gives the Call to begin, if it was one. A frame of several parts is None."""
+        self.received += 1
+        peer = self._peers[role].get(routing)
+        if peer is not None:
+            peer.heard = now
+            if peer.silent:
+                self._note_silence(peer, False, now)
+        if frame is None:
+            self._refuse(role, routing, -1, -1, -1, WireError.MALFORMED, "one frame per message")
+            return None
+        if len(frame) > MAX_MESSAGE_BYTES:
+            self._refuse(role, routing, -1, -1, -1, WireError.OVERSIZED, f"{len(frame)} bytes")
+            return None
+        try:
+            message: ToHypervisor = TO_HYPERVISOR.decode(frame)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            self._malformed(role, routing, frame, error)
+            return None
+        if type(message) is Call:
+            return self._call(role, routing, peer, message)
+        self._other(role, routing, peer, message, now)
+        return None
+
+    def _other(self, role: Role, routing: bytes, peer: Peer | None, message: ToHypervisor, now: int) -> None:
+        match message:
+            case Hello():
+                self._hello(role, routing, message, now)
+            case Ping():
+                self._ping(role, routing, peer, message)
+            case Listen():
+                self._listen(role, routing, peer, message)
+            case Goodbye():
+                self._goodbye(role, routing, peer, message, now)
+            case Call():
+                raise AssertionError("receive() handles Calls itself")
+
+    def _ping(self, role: Role, routing: bytes, peer: Peer | None, ping: Ping) -> None:
+        """A stranger's ping is refused, so that a peer whose wire broke unseen says hello again."""
+        if peer is None:
+            text = "this connection said no hello"
+            self._refuse(role, routing, -1, -1, -1, WireError.UNKNOWN_PEER, text)
+        else:
+            self.outbox.append((role, routing, encode(Pong(ping.nonce))))
+
+    def _malformed(self, role: Role, routing: bytes, frame: bytes, error: Exception) -> None:
+        domid = incarnation = seq = -1
+        try:
+            tag, *head = CALL_HEAD.decode(frame)[:4]
+            if tag == 2:  # a Call
+                domid, incarnation, seq = head
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            pass  # then it stays unnamed
+        self._refuse(role, routing, domid, incarnation, seq, WireError.MALFORMED, str(error))
+
+    def _refuse(
+        self, role: Role, routing: bytes, domid: int, incarnation: int, seq: int, error: WireError, text: str
+    ) -> None:
+        self.refusals[error.value] += 1
+        refused = Refused(domid, incarnation, seq, error.value, text[:REFUSAL_CHARS])
+        self.outbox.append((role, routing, encode(refused)))
+
+    # ---- hello and goodbye
+
+    def _hello(self, role: Role, routing: bytes, hello: Hello, now: int) -> None:
+        fault = self._hello_fault(role, hello)
+        if fault is not None:
+            self._refuse(role, routing, hello.domid, hello.incarnation, -1, *fault)
+            return
+        key = (hello.domid, hello.incarnation)
+        speaker = self._speakers.setdefault(key, Speaker(key, hello.name[:REFUSAL_CHARS]))
+        peer = self._peers[role].setdefault(routing, Peer(role, routing, now))
+        if speaker.peer is not peer:
+            self._unbind(speaker)
+            speaker.peer = peer
+            peer.speakers[key] = speaker
+        welcome = Welcome(*key, self._release, self._credits, self._lease_ms)
+        self.outbox.append((role, routing, encode(welcome)))
+        fields = {"domid": key[0], "incarnation": key[1], "role": role.value, "name": speaker.name}
+        self.notes.append(Note("hello", now, fields))
+
+    def _hello_fault(self, role: Role, hello: Hello) -> tuple[WireError, str] | None:
+        """Why not. The secret comes before the rest, so that a stranger cannot ask who is alive."""
+        if hello.protocol != PROTOCOL_VERSION:
+            return (
+                WireError.MALFORMED,
+                f"protocol {hello.protocol}: this hypervisor speaks {PROTOCOL_VERSION}",
+            )
+        if (hello.domid == DOMID_DOM0) != (role is Role.TOOLSTACKS):
+            socket = "toolstacks" if hello.domid == DOMID_DOM0 else "guests"
+            return WireError.NOT_PERMITTED, f"domain {hello.domid} speaks at the {socket} socket only"
+        if hello.domid == DOMID_DOM0:
+            wanted = self._control_secret
+        else:
+            wanted = domain_secret(self._host_key, hello.domid, hello.incarnation)
+        if not same_secret(hello.secret, wanted):
+            return WireError.BAD_SECRET, f"not the secret of domain {hello.domid}"
+        if hello.domid != DOMID_DOM0 and not self._is_alive(hello.domid, hello.incarnation):
+            return WireError.STALE_INCARNATION, f"domain {hello.domid} is not that one any more"
+        return None
+
+    def _goodbye(self, role: Role, routing: bytes, peer: Peer | None, goodbye: Goodbye, now: int) -> None:
+        key = (goodbye.domid, goodbye.incarnation)
+        if peer is None or key not in peer.speakers:
+            self._refuse(role, routing, *key, -1, *unknown(peer, key))
+            return
+        self._unbind(peer.speakers[key])
+        self.notes.append(Note("goodbye", now, {"domid": key[0], "incarnation": key[1]}))
+
+    def _unbind(self, speaker: Speaker) -> None:
+        peer, speaker.peer = speaker.peer, None
+        if peer is not None:
+            peer.speakers.pop(speaker.key, None)
+            if not peer.speakers:
+                self._peers[peer.role].pop(peer.routing, None)
+
+    # ---- calls
+
+    def _call(self, role: Role, routing: bytes, peer: Peer | None, call: Call) -> RunningCall | None:
+        key = (call.domid, call.incarnation)
+        speaker = None if peer is None else peer.speakers.get(key)
+        if speaker is None:
+            self._refuse(role, routing, *key, call.seq, *unknown(peer, key))
+            return None
+        remembered = speaker.remembered.get(call.seq)
+        if remembered is not None:
+            self.repeated += 1
+            self.outbox.append((role, routing, remembered))
+            return None
+        if call.seq in speaker.in_progress:
+            self.repeated += 1
+            return None  # its answer is on its way
+        fault = self._call_fault(speaker, call)
+        if fault is not None:
+            self._refuse(role, routing, *key, call.seq, *fault)
+            return None
+        running = RunningCall(speaker, call.seq, call.requests)
+        speaker.in_progress[call.seq] = running
+        if not call.requests:
+            self._answer(running)
+            return None
+        return running
+
+    def _call_fault(self, speaker: Speaker, call: Call) -> tuple[WireError, str] | None:
+        if call.seq <= speaker.floor:
+            return WireError.STALE_SEQUENCE, f"seq {call.seq} was answered too long ago to be told again"
+        if len(speaker.in_progress) >= self._credits:
+            return WireError.NO_CREDIT, f"{self._credits} Calls are unanswered already: wait for an Answer"
+        if len(call.requests) > MAX_MULTICALL:
+            return WireError.MALFORMED, f"{len(call.requests)} requests in one Call: at most {MAX_MULTICALL}"
+        if call.domid != DOMID_DOM0 and not self._is_alive(call.domid, call.incarnation):
+            return WireError.DOMAIN_GONE, f"domain {call.domid} is dying or dead"
+        if self._closing:
+            return WireError.SHUTTING_DOWN, "the hypervisor is stopping"
+        return None
+
+    def replied(self, running: RunningCall, reply: Reply) -> Request | None:
+        """Note the core's reply to the Call's current request; gives the Call's next request, if any."""
+        if type(reply.value) is Created:
+            reply = self._with_secret(reply, reply.value)
+        replies = running.replies
+        replies.append(reply)
+        if len(replies) < len(running.requests) and not running.gone:
+            return running.requests[len(replies)]
+        self._answer(running)
+        return None
+
+    def _with_secret(self, reply: Reply, created: Created) -> Reply:
+        secret = domain_secret(self._host_key, created.domid, created.incarnation)
+        value = Created(created.domid, created.incarnation, secret)
+        return Reply(reply.ret, reply.first, reply.last, value)
+
+    def _answer(self, running: RunningCall) -> None:
+        if running.gone:
+            return
+        speaker = running.speaker
+        del speaker.in_progress[running.seq]
+        frame = encode(Answer(*running.key, running.seq, tuple(running.replies)))
+        speaker.remember(running.seq, frame, self._remember)
+        if speaker.peer is not None:
+            self.outbox.append((speaker.peer.role, speaker.peer.routing, frame))
+
+    # ---- events
+
+    def _listen(self, role: Role, routing: bytes, peer: Peer | None, listen: Listen) -> None:
+        key = (listen.domid, listen.incarnation)
+        speaker = None if peer is None else peer.speakers.get(key)
+        if speaker is None:
+            self._refuse(role, routing, *key, -1, *unknown(peer, key))
+        elif listen.domid != DOMID_DOM0:
+            text = "VIRQs go to the control domain only"
+            self._refuse(role, routing, *key, -1, WireError.NOT_PERMITTED, text)
+        else:
+            speaker.virqs = listen.virqs
+
+    def emit_virq(self, virq: int, event: Event) -> None:
+        """Send a VIRQ to everyone who listens for it."""
+        for speaker in self._speakers.values():
+            if virq in speaker.virqs:
+                self._notify(speaker, event)
+
+    def emit(self, key: Key, event: Event) -> None:
+        """Send an event to one speaker; nobody hears it when that one has no connection."""
+        speaker = self._speakers.get(key)
+        if speaker is not None:
+            self._notify(speaker, event)
+
+    def _notify(self, speaker: Speaker, event: Event) -> None:
+        if speaker.peer is not None:
+            frame = encode(Notify(*speaker.key, event))
+            self.outbox.append((speaker.peer.role, speaker.peer.routing, frame))
+
+    # ---- peers and domains that end
+
+    def peer_lost(self, role: Role, routing: bytes, now: int) -> None:
+        """The transport knows no such peer any more. Its speakers may come back over another one."""
+        peer = self._peers[role].pop(routing, None)
+        if peer is None:
+            return
+        for speaker in peer.speakers.values():
+            speaker.peer = None
+        self.notes.append(Note("lost", now, peer_fields(peer)))
+
+    def domains_gone(self, now: int) -> None:
+        """Some domain died: forget the speakers of the dead, telling them so for what is unanswered."""
+        dead = [s for k, s in self._speakers.items() if k[0] != DOMID_DOM0 and not self._is_alive(*k)]
+        for speaker in dead:
+            for running in speaker.in_progress.values():
+                running.gone = True
+                self._refuse_gone(speaker, running)
+            self._unbind(speaker)
+            del self._speakers[speaker.key]
+            fields = {"domid": speaker.key[0], "incarnation": speaker.key[1]}
+            self.notes.append(Note("domain-gone", now, fields))
+
+    def _refuse_gone(self, speaker: Speaker, running: RunningCall) -> None:
+        peer = speaker.peer
+        if peer is not None:
+            text = f"domain {speaker.key[0]} died before its call had an answer"
+            key = speaker.key
+            self._refuse(peer.role, peer.routing, *key, running.seq, WireError.DOMAIN_GONE, text)
+
+    def check_leases(self, now: int) -> None:
+        """Note who fell silent. It frees nothing: Xen does not free a domain whose kernel hangs."""
+        if self._lease_ms == 0:
+            return
+        for peers in self._peers.values():
+            for peer in peers.values():
+                if not peer.silent and now - peer.heard > self._lease_ms:
+                    self._note_silence(peer, True, now)
+
+    def _note_silence(self, peer: Peer, silent: bool, now: int) -> None:
+        peer.silent = silent
+        self.notes.append(Note("silent" if silent else "heard-again", now, peer_fields(peer)))
+
+    def close(self) -> None:
+        """From now on every new Call is refused with SHUTTING_DOWN."""
+        self._closing = True
+
+
+def unknown(peer: Peer | None, key: Key) -> tuple[WireError, str]:
+    """Why a peer may not speak as `key`: it never said hello for it, or for another incarnation."""
+    if peer is not None and any(domid == key[0] for domid, _ in peer.speakers):
+        return (
+            WireError.STALE_INCARNATION,
+            f"this connection speaks for another incarnation of domain {key[0]}",
+        )
+    return WireError.UNKNOWN_PEER, f"this connection said no hello for domain {key[0]}"
+
+
+def peer_fields(peer: Peer) -> dict[str, Any]:
+    """A peer in a journal note."""
+    return {"role": peer.role.value, "domains": [list(key) for key in peer.speakers]}

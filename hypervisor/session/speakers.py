@@ -1,0 +1,96 @@
+"""Whom the hypervisor's half of the exchange knows: speakers, the connections they use, running Calls."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from enum import StrEnum
+from hashlib import blake2b
+from typing import Final
+
+from hypervisor.public.requests import Reply, Request
+from hypervisor.public.units import DomId
+
+Key = tuple[int, int]
+"""(domid, incarnation)."""
+SECRET_BYTES: Final = 16
+
+
+class Role(StrEnum):
+    """Which of the two sockets a frame came in by, so what its sender can be at most."""
+
+    GUESTS = "guests"
+    TOOLSTACKS = "toolstacks"
+
+
+def domain_secret(host_key: bytes, domid: DomId, incarnation: int) -> bytes:
+    """What a guest process must know to speak as this domain: a keyed hash, so nothing need be stored."""
+    text = domid.to_bytes(2, "big") + incarnation.to_bytes(8, "big")
+    return blake2b(text, key=host_key[:64], digest_size=SECRET_BYTES).digest()
+
+
+def same_secret(given: bytes, wanted: bytes) -> bool:
+    """Compare without telling by the time it takes how much of it was right."""
+    return hmac.compare_digest(given, wanted)
+
+
+class RunningCall:
+    """A Call being run. `requests[len(replies)]` is the one submitted now."""
+
+    __slots__ = ("gone", "key", "replies", "requests", "seq", "speaker")
+
+    def __init__(self, speaker: Speaker, seq: int, requests: tuple[Request, ...]) -> None:
+        self.speaker = speaker
+        self.key = speaker.key
+        self.seq = seq
+        self.requests = requests
+        self.replies: list[Reply] = []
+        self.gone = False
+        """Its domain is gone: nobody waits for the answer, and no further request of it may begin."""
+
+
+class Speaker:
+    """A domain's incarnation (or a toolstack) as a caller. It outlives the connections it speaks over."""
+
+    __slots__ = ("floor", "in_progress", "key", "name", "peer", "remembered", "virqs")
+
+    def __init__(self, key: Key, name: str) -> None:
+        self.key = key
+        self.name = name
+        self.peer: Peer | None = None  # the connection it speaks over now
+        self.in_progress: dict[int, RunningCall] = {}
+        self.remembered: dict[int, bytes] = {}  # Answer frames by seq, oldest answer first
+        self.floor = -1  # the highest seq whose answer has been forgotten
+        self.virqs: tuple[int, ...] = ()
+
+    def remember(self, seq: int, frame: bytes, limit: int) -> None:
+        """Keep the answer for a resent Call, forgetting the oldest beyond `limit`."""
+        self.remembered[seq] = frame
+        if len(self.remembered) > limit:
+            forgotten = next(iter(self.remembered))
+            del self.remembered[forgotten]
+            self.floor = max(self.floor, forgotten)
+
+
+class Peer:
+    """One connection, under the routing id libzmq gave it. Only kept while it speaks for someone."""
+
+    __slots__ = ("heard", "role", "routing", "silent", "speakers")
+
+    def __init__(self, role: Role, routing: bytes, now: int) -> None:
+        self.role = role
+        self.routing = routing
+        self.speakers: dict[Key, Speaker] = {}
+        self.heard = now  # real ms
+        self.silent = False
+
+
+class Note:
+    """Something about a session worth a journal record. It has no commit number: it changed no book."""
+
+    __slots__ = ("fields", "kind", "time")
+
+    def __init__(self, kind: str, time: int, fields: Mapping[str, object]) -> None:
+        self.kind = kind
+        self.time = time
+        self.fields = fields

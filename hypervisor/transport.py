@@ -1,0 +1,288 @@
+"""Frames over ZeroMQ: the one file that knows of it. Neither side ever blocks in a send.
+
+Every message is one frame. A server binds one ROUTER per role; a client connects a DEALER to one of
+them. Routing ids are libzmq's own, so a reborn peer is a new peer and no reply reaches a ghost.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import resource
+from collections import deque
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Final
+
+import zmq
+
+from hypervisor.public.protocol import MAX_MESSAGE_BYTES
+
+HEARTBEAT_MS: Final = 500
+HEARTBEAT_TIMEOUT_MS: Final = 2000
+"""A peer whose machine or process is stopped this long is disconnected. It is libzmq's I/O thread that
+answers, so only a lease tells that the peer's Python still runs."""
+BACKLOG: Final = 1024
+"""Connections waiting to be accepted: all guests of a run start at once."""
+HIGH_WATER_MARK: Final = 16_384
+"""Messages queued per peer: above the credits of all the domains that one connection carries."""
+MAX_IPC_PATH: Final = 107
+"""sockaddr_un holds 108 bytes, the last one zero."""
+DRAIN: Final = 256
+"""Most messages taken from one socket in a row, so that the other one gets its turn."""
+
+# Plain ints: pyzmq is faster with them than with its enums.
+_NOBLOCK: Final = int(zmq.NOBLOCK)
+_SNDMORE: Final = int(zmq.SNDMORE) | int(zmq.NOBLOCK)
+_RCVMORE: Final = int(zmq.RCVMORE)
+
+
+class EndpointError(Exception):
+    """An endpoint cannot be used; the text says what to do about it."""
+
+
+class Sent(Enum):
+    """What became of a frame."""
+
+    SENT = "sent"
+    DROPPED = "dropped"  # the peer takes nothing in and its queue is full
+    GONE = "gone"  # no such peer any more
+
+
+def ipc_endpoints(directory: Path, roles: Iterable[str]) -> dict[str, str]:
+    """ipc endpoints in a directory of our own with mode 0700, made if absent.
+
+    Raises `EndpointError` when the path is too long, or others may enter the directory.
+    """
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise EndpointError(f"{directory}: {error.strerror}; choose another directory") from error
+    status = directory.stat()
+    if status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise EndpointError(f"{directory} is open to others: chmod 700 it, or choose another directory")
+    return {role: f"ipc://{checked(directory / f'{role}.sock')}" for role in roles}
+
+
+def checked(path: Path) -> Path:
+    """The path, if a Unix socket can have it. Raises `EndpointError` otherwise."""
+    length = len(os.fsencode(path))
+    if length > MAX_IPC_PATH:
+        cure = "choose a shorter directory or use tcp"
+        raise EndpointError(f"{path} has {length} bytes, a socket's path at most {MAX_IPC_PATH}: {cure}")
+    return path
+
+
+def tcp_endpoints(ports: Mapping[str, int], host: str = "127.0.0.1") -> dict[str, str]:
+    """tcp endpoints; port 0 takes a free one, which `Server.endpoints` then tells."""
+    return {role: f"tcp://{host}:{port or '*'}" for role, port in ports.items()}
+
+
+def check_descriptors(peers: int) -> None:
+    """Raise this process's soft limit of open files as far as `peers` connections need it.
+
+    Raises `EndpointError` when the hard limit is too low.
+    """
+    wanted = 2 * peers + 128
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        cure = f"run `ulimit -n {wanted}` as root or ask for fewer guests"
+        raise EndpointError(f"{peers} peers need {wanted} open files, the limit is {hard}: {cure}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+class Server:
+    """One ROUTER per role, bound. Poll, then drain, then send."""
+
+    def __init__(self, endpoints: Mapping[str, str]) -> None:
+        """Bind `endpoints` (role to address). Raises `EndpointError`, with nothing left bound."""
+        self._context = zmq.Context()
+        self._sockets: dict[str, zmq.Socket[bytes]] = {}
+        self._poller = zmq.Poller()
+        self._locks: list[int] = []
+        self.endpoints: dict[str, str] = {}
+        """Where clients connect, with the real port numbers."""
+        try:
+            for role, endpoint in endpoints.items():
+                self._bind(role, endpoint)
+        except BaseException:
+            self.close()
+            raise
+
+    def _bind(self, role: str, endpoint: str) -> None:
+        if endpoint.startswith("ipc://"):
+            self._locks.append(lock_ipc(checked(Path(endpoint[len("ipc://") :]))))
+        socket = router(self._context)
+        self._sockets[role] = socket
+        try:
+            socket.bind(endpoint)
+        except zmq.ZMQError as error:
+            if error.errno == errno.EADDRINUSE:
+                text = f"{endpoint} is in use: stop the process that has it, or choose another port"
+                raise EndpointError(text) from error
+            raise EndpointError(
+                f"cannot bind {endpoint}: {error.strerror}; choose another address"
+            ) from error
+        self.endpoints[role] = socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        self._poller.register(socket, zmq.POLLIN)
+
+    def wait(self, timeout_ms: int) -> bool:
+        """True when something can be received, at the latest after `timeout_ms`."""
+        return bool(self._poller.poll(timeout_ms))
+
+    def drain(self, role: str, limit: int = DRAIN) -> list[tuple[bytes, bytes | None]]:
+        """What has arrived at one socket: (routing id, frame); None for a message of several frames."""
+        socket = self._sockets[role]
+        recv, option = socket.recv, socket.getsockopt
+        arrived: list[tuple[bytes, bytes | None]] = []
+        try:
+            while len(arrived) < limit:
+                routing = recv(_NOBLOCK)
+                frame: bytes | None = recv(_NOBLOCK)
+                # Left unread, the rest of the message would look like the routing id of somebody else.
+                while option(_RCVMORE):
+                    recv(_NOBLOCK)
+                    frame = None
+                arrived.append((routing, frame))
+        except zmq.Again:
+            pass
+        return arrived
+
+    def send(self, role: str, routing: bytes, frame: bytes) -> Sent:
+        """Queue a frame for a peer, or tell at once why not."""
+        send = self._sockets[role].send
+        try:
+            # A full or vanished peer shows at the routing id, so nothing is ever half sent.
+            send(routing, _SNDMORE)
+            send(frame, _NOBLOCK)
+        except zmq.Again:
+            return Sent.DROPPED
+        except zmq.ZMQError as error:
+            if error.errno == errno.EHOSTUNREACH:
+                return Sent.GONE
+            raise
+        return Sent.SENT
+
+    def close(self) -> None:
+        """Unbind. What is still queued is discarded."""
+        self._context.destroy(linger=0)
+        for lock in self._locks:
+            os.close(lock)
+        self._locks.clear()
+
+
+def router(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
+    """A ROUTER that tells when it cannot deliver."""
+    socket = context.socket(zmq.ROUTER)
+    socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+    socket.setsockopt(zmq.BACKLOG, BACKLOG)
+    set_common(socket)
+    return socket
+
+
+def set_common(socket: zmq.Socket[bytes]) -> None:
+    """Options of both sides."""
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+    socket.setsockopt(zmq.SNDHWM, HIGH_WATER_MARK)
+    socket.setsockopt(zmq.RCVHWM, HIGH_WATER_MARK)
+    socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
+
+
+def lock_ipc(path: Path) -> int:
+    """Hold `path`'s lock file while this process lives; gives its descriptor.
+
+    libzmq would take over a socket's path from a running process without a word.
+    """
+    descriptor = os.open(path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        text = f"{path} is in use: stop the process that has it, or choose another directory"
+        raise EndpointError(text) from error
+    return descriptor
+
+
+class Dealer:
+    """A client's connection. Made by `Client.connect`."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], poller: zmq.Poller, endpoint: str) -> None:
+        self._context = context
+        self._poller = poller
+        self._waiting: deque[bytes] = deque()  # what the socket does not take yet
+        self.endpoint = endpoint
+        self.socket = self._open()
+
+    def _open(self) -> zmq.Socket[bytes]:
+        socket = self._context.socket(zmq.DEALER)
+        set_common(socket)
+        try:
+            socket.connect(self.endpoint)
+        except zmq.ZMQError as error:
+            socket.close()
+            text = f"cannot connect to {self.endpoint!r}: give ipc://PATH or tcp://HOST:PORT"
+            raise EndpointError(text) from error
+        self._poller.register(socket, zmq.POLLIN)
+        return socket
+
+    def send(self, frames: Iterable[bytes]) -> None:
+        """Queue frames; they leave in this order."""
+        self._waiting.extend(frames)
+        try:
+            while self._waiting:
+                self.socket.send(self._waiting[0], _NOBLOCK)
+                self._waiting.popleft()
+        except zmq.Again:
+            pass  # tried again with the next send
+
+    def is_blocked(self) -> bool:
+        """True while frames wait here because the socket takes none."""
+        return bool(self._waiting)
+
+    def receive(self, limit: int = DRAIN) -> list[bytes]:
+        """What has arrived."""
+        recv = self.socket.recv
+        frames: list[bytes] = []
+        try:
+            while len(frames) < limit:
+                frames.append(recv(_NOBLOCK))
+        except zmq.Again:
+            pass
+        return frames
+
+    def reconnect(self) -> None:
+        """Start over as a new peer. What was queued is discarded."""
+        self.close()
+        self._waiting.clear()
+        self.socket = self._open()
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._poller.unregister(self.socket)
+        self.socket.close(linger=0)
+
+
+class Client:
+    """A process's connections: to its hypervisor, and for a toolstack to who gives the orders."""
+
+    def __init__(self) -> None:
+        self._context = zmq.Context()
+        self._poller = zmq.Poller()
+
+    def connect(self, endpoint: str) -> Dealer:
+        """Connect; returns at once, also while nobody listens there. Raises `EndpointError`."""
+        return Dealer(self._context, self._poller, endpoint)
+
+    def wait(self, timeout_ms: int) -> bool:
+        """True when any connection has something to receive, at the latest after `timeout_ms`."""
+        return bool(self._poller.poll(timeout_ms))
+
+    def close(self) -> None:
+        """Disconnect everything."""
+        self._context.destroy(linger=0)

@@ -1,0 +1,1 @@
+"""The whole laboratory in one thread and in virtual time."""

@@ -1,0 +1,320 @@
+"""The simulator: coroutines and the machine in one thread, in virtual time, with a chosen interleaving.
+
+No clock, no socket, no randomness of its own: the same parties, seeds and choices give the same run.
+Between any two atomic steps every coroutine that can move has moved, as if all had a processor each.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+from hypervisor.core.machine import Machine, Operation, StepResult
+from hypervisor.core.steps import Caller, Emission
+from hypervisor.public.errors import WireError
+from hypervisor.public.requests import Event, Reply, Request, VirqEvent
+from hypervisor.public.units import DOMID_DOM0, VIRQ_DOM_EXC, DomId, Seconds
+from hypervisor.public.world import RefusedByWireError, WorldCoroutine
+from hypervisor.tasks import Future, Loop, Task
+
+T = TypeVar("T")
+
+Choose = Callable[[Sequence[Operation]], int]
+"""Which of the runnable operations takes the next step: an index. They come longest waiting first."""
+Observe = Callable[[Operation, StepResult], None]
+
+
+class HistorySink(Protocol):
+    """As `hypervisor.session.world.HistorySink`; its times are the simulator's."""
+
+    def invoked(self, domid: DomId, incarnation: int, seq: int, requests: tuple[Request, ...]) -> None:
+        """The Call was handed over for sending."""
+        ...
+
+    def returned(self, domid: DomId, incarnation: int, seq: int, replies: tuple[Reply, ...] | str) -> None:
+        """Its outcome: the replies, or a `WireError` value."""
+        ...
+
+
+class SimCall:
+    """A hypercall or multicall under way."""
+
+    __slots__ = ("future", "replies", "requests", "seq", "single", "world")
+
+    def __init__(
+        self, world: SimWorld, seq: int, requests: tuple[Request, ...], future: Future[Any], single: bool
+    ) -> None:
+        self.world = world
+        self.seq = seq
+        self.requests = requests
+        self.replies: list[Reply] = []
+        self.future = future
+        self.single = single
+
+
+class Simulator:
+    """Owns the loop, the time and whose step is next."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        *,
+        choose: Choose | None = None,
+        link_delay: Seconds = 0.0,
+        observe: Observe | None = None,
+        history: HistorySink | None = None,
+    ) -> None:
+        """Without `choose` the runnable operations take turns. `link_delay` is one way, both ways alike.
+
+        `observe` is told of every atomic step, as a journal is.
+        """
+        self.machine = machine
+        self.loop = Loop()
+        self.now: Seconds = 0.0
+        self.steps = 0
+        """Atomic steps done so far."""
+        self.link_delay = link_delay
+        self._choose = choose
+        self._observe = observe
+        self._history = history
+        self._waiting: deque[Operation] = deque()  # longest waiting first
+        self._calls: dict[int, SimCall] = {}  # by operation number
+        self._worlds: dict[Caller, SimWorld] = {}
+
+    # ---- parties
+
+    def world(self, domid: DomId, incarnation: int, rng: random.Random) -> SimWorld:
+        """A world for a guest, or with domid 0 for a toolstack (`incarnation` then names it)."""
+        caller = Caller(domid, incarnation)
+        world = SimWorld(self, caller, rng)
+        self._worlds[caller] = world
+        return world
+
+    def start(self, main: WorldCoroutine, world: SimWorld, name: str) -> Task[None]:
+        """Run a party's main coroutine in its world."""
+        return world.spawn(main(world), name)
+
+    def kill(self, world: SimWorld) -> None:
+        """SIGKILL: no task of that party moves again. What it asked for still happens."""
+        self._worlds.pop(world.caller, None)
+        world.kill()
+
+    # ---- time
+
+    def run(self, until: Seconds | None = None, stop: Callable[[], bool] | None = None) -> None:
+        """Run to the emulated time `until`, or while anything can move, or until `stop()` says so.
+
+        Raises what a task raised that nobody awaits; the run can be continued afterwards.
+        """
+        while not (stop is not None and stop()) and self._move(until):
+            pass
+
+    def _move(self, until: Seconds | None) -> bool:
+        self.loop.run_ready(self.now)
+        if self.step():
+            return True
+        when = self.loop.next_timer()
+        if when is None or (until is not None and when > until):
+            self.now = self.now if until is None else max(self.now, until)
+            return False
+        self.now = max(self.now, when)
+        return True
+
+    def runnable(self) -> list[Operation]:
+        """Operations that could take a step now, longest waiting first."""
+        return [operation for operation in self._waiting if self.machine.is_runnable(operation)]
+
+    def stuck(self) -> list[Operation]:
+        """Operations that cannot: parked, or waiting for a lock."""
+        return [operation for operation in self._waiting if not self.machine.is_runnable(operation)]
+
+    def step(self) -> bool:
+        """Let one operation take one atomic step; False when none can."""
+        operation = self._next_operation()
+        if operation is None:
+            return False
+        result = self.machine.step(operation)
+        self.steps += 1
+        if self._observe is not None:
+            self._observe(operation, result)
+        if result.reply is None:
+            self._waiting.append(operation)
+        else:
+            self._replied(self._calls.pop(operation.number), result.reply)
+        if result.emissions:
+            self._emit(result.emissions)
+        return True
+
+    def _next_operation(self) -> Operation | None:
+        if self._choose is None:
+            chosen = next((one for one in self._waiting if self.machine.is_runnable(one)), None)
+        else:
+            runnable = self.runnable()
+            chosen = runnable[self._choose(runnable)] if runnable else None
+        if chosen is not None:
+            self._waiting.remove(chosen)
+        return chosen
+
+    # ---- calls
+
+    def after_link(self, callback: Callable[[], None]) -> None:
+        """Run `callback` once the message has crossed the link."""
+        if self.link_delay:
+            self.loop.call_at(self.now + self.link_delay, callback)
+        else:
+            callback()
+
+    def begin(self, call: SimCall) -> None:
+        """Take a call off the link."""
+        if self._history is not None:
+            caller = call.world.caller
+            self._history.invoked(caller.domid, caller.incarnation, call.seq, call.requests)
+        self.after_link(lambda: self._submit(call))
+
+    def _submit(self, call: SimCall) -> None:
+        if len(call.replies) == len(call.requests):
+            self._finish(call)
+        elif not is_alive(self.machine, call.world.caller):
+            self._refuse(call, "the domain is dying or dead")
+        else:
+            request = call.requests[len(call.replies)]
+            operation = self.machine.submit(call.world.caller, request)
+            self._calls[operation.number] = call
+            self._waiting.append(operation)
+
+    def _replied(self, call: SimCall, reply: Reply) -> None:
+        call.replies.append(reply)
+        self._finish(call) if len(call.replies) == len(call.requests) else self._submit(call)
+
+    def _finish(self, call: SimCall) -> None:
+        self.after_link(lambda: self._deliver(call, None))
+
+    def _refuse(self, call: SimCall, text: str) -> None:
+        self.after_link(lambda: self._deliver(call, RefusedByWireError(WireError.DOMAIN_GONE.value, text)))
+
+    def _deliver(self, call: SimCall, error: RefusedByWireError | None) -> None:
+        replies = tuple(call.replies)
+        if self._history is not None:
+            caller = call.world.caller
+            outcome = replies if error is None else error.error
+            self._history.returned(caller.domid, caller.incarnation, call.seq, outcome)
+        if error is not None:
+            call.future.set_exception(error)
+        else:
+            call.future.set_result(replies[0] if call.single else replies)
+
+    # ---- events
+
+    def _emit(self, emissions: Iterable[Emission]) -> None:
+        for emission in emissions:
+            for world in self._hearers(emission):
+                self.after_link(partial(world.notify, emission.event))
+            if isinstance(emission.event, VirqEvent) and emission.event.virq == VIRQ_DOM_EXC:
+                self._refuse_the_abandoned()
+
+    def _hearers(self, emission: Emission) -> list[SimWorld]:
+        if emission.to is not None:
+            world = self._worlds.get(emission.to)
+            return [] if world is None else [world]
+        event = emission.event
+        virq = event.virq if isinstance(event, VirqEvent) else -1
+        return [world for world in self._worlds.values() if virq in world.virqs]
+
+    def _refuse_the_abandoned(self) -> None:
+        """Calls parked by a pause that their domain did not outlive get no reply from the machine."""
+        for operation in [one for one in self._waiting if one.abandoned]:
+            self._waiting.remove(operation)
+            self._refuse(self._calls.pop(operation.number), "the domain died before its call was answered")
+
+
+class SimWorld:
+    """A `public.world.World` inside a `Simulator`."""
+
+    def __init__(self, simulator: Simulator, caller: Caller, rng: random.Random) -> None:
+        self.caller = caller
+        self.virqs: tuple[int, ...] = ()
+        self._simulator = simulator
+        self._rng = rng
+        self._seq = 0
+        self._tasks: list[Task[Any]] = []
+        self._killed = False
+        self._events: deque[Event] = deque()
+        self._arrival: Future[None] | None = None
+
+    @property
+    def domid(self) -> DomId:
+        """The domain this world speaks for; 0 for a toolstack."""
+        return self.caller.domid
+
+    @property
+    def rng(self) -> random.Random:
+        """This party's own random stream."""
+        return self._rng
+
+    def now(self) -> Seconds:
+        """Emulated seconds since the run began."""
+        return self._simulator.now
+
+    def sleep(self, seconds: Seconds) -> Future[None]:
+        """Resume after `seconds` emulated seconds (0: after everything now runnable)."""
+        return self._simulator.loop.sleep_until(self._simulator.now + seconds)
+
+    def hypercall(self, request: Request) -> Future[Reply]:
+        """One request; it is under way at once, awaited or not."""
+        return self._begin((request,), True)
+
+    def multicall(self, requests: Sequence[Request]) -> Future[tuple[Reply, ...]]:
+        """Several requests in one message, run in order; others may run between them."""
+        return self._begin(tuple(requests), False)
+
+    def _begin(self, requests: tuple[Request, ...], single: bool) -> Future[Any]:
+        future: Future[Any] = Future(self._simulator.loop)
+        if not self._killed:  # a `finally` of a killed task must not act any more
+            self._seq += 1
+            self._simulator.begin(SimCall(self, self._seq, requests, future, single))
+        return future
+
+    async def next_event(self) -> Event:
+        """The next VIRQ or xenstore watch event, in order of arrival."""
+        while not self._events:
+            if self._arrival is None or self._arrival.done():
+                self._arrival = Future(self._simulator.loop)
+            await self._arrival
+        return self._events.popleft()
+
+    async def listen(self, virqs: Sequence[int]) -> None:
+        """Have these VIRQs delivered to `next_event` (control domain only)."""
+        if self.domid != DOMID_DOM0:
+            text = "VIRQs go to the control domain only"
+            raise RefusedByWireError(WireError.NOT_PERMITTED.value, text)
+        self.virqs = tuple(virqs)
+
+    def spawn(self, coroutine: Coroutine[Any, Any, T], name: str) -> Task[T]:
+        """Run a sibling concurrently. An exception nobody awaits leaves `Simulator.run`."""
+        task = self._simulator.loop.spawn(coroutine, name)
+        self._tasks = [one for one in self._tasks if not one.done()]
+        self._tasks.append(task)
+        return task
+
+    def notify(self, event: Event) -> None:
+        """An event arrived."""
+        self._events.append(event)
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)
+
+    def kill(self) -> None:
+        """End every task where it stands; `Simulator.kill` calls this."""
+        self._killed = True
+        for task in self._tasks:
+            task.kill()
+
+
+def is_alive(machine: Machine, caller: Caller) -> bool:
+    """True when that very domain exists and is not dying, so that it can make hypercalls."""
+    if caller.domid == DOMID_DOM0:
+        return True
+    domain = machine.host.find(caller.domid)
+    return domain is not None and domain.incarnation == caller.incarnation and not domain.is_dying

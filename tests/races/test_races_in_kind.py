@@ -1,0 +1,206 @@
+"""The recorded races of real Xen (race.jsonl, race2.jsonl), in kind, between real processes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hypervisor.core.host import HostConfig
+from hypervisor.public.domctl import Created, CreateDomain, GetDomainInfo, MaxMem, PhysicalInfo, Physinfo
+from hypervisor.public.errors import Errno
+from hypervisor.public.memory import ClaimPages, PopulatePhysmap
+from hypervisor.public.units import UINT_MAX, Pages
+from hypervisor.public.world import World
+from hypervisor.public.xenstore import StoreDirectory, StoreNames, StoreRead, StoreWrite
+from tests.real_host import Racers, real_host
+
+HOST = HostConfig((32_768,), dom0_pages=4096, xen_pages=1024)
+CHUNK: Pages = 256
+"""Pages in a call, as in the recordings."""
+ABSURD: Pages = 1_000_000
+"""More than the host has (race2)."""
+
+
+async def new_domain(world: World) -> int:
+    """A PV domain without a limit."""
+    created = (await world.hypercall(CreateDomain())).value
+    assert isinstance(created, Created)
+    await world.hypercall(MaxMem(created.domid, 4 * UINT_MAX))
+    return created.domid
+
+
+async def two_domains(world: World) -> tuple[int, int]:
+    """Two of them."""
+    return await new_domain(world), await new_domain(world)
+
+
+async def unclaimed(world: World) -> int:
+    """free - outstanding, as one physinfo tells it."""
+    host = (await world.hypercall(Physinfo())).value
+    assert isinstance(host, PhysicalInfo)
+    return host.free_pages - host.outstanding_pages
+
+
+async def fill(world: World, domid: int, pages: Pages) -> Pages:
+    """Populate in calls of CHUNK until done or short; pages got."""
+    done = 0
+    while done < pages:
+        wanted = min(CHUNK, pages - done)
+        got = (await world.hypercall(PopulatePhysmap(domid, ((done, wanted),)))).ret
+        done += got
+        if got < wanted:
+            break
+    return done
+
+
+async def look_then_populate(world: World, domid: int, pages: Pages) -> tuple[bool, Pages]:
+    """naive: (admitted, pages got). Nobody populates before both have looked, however slow the machine."""
+    admitted = await unclaimed(world) >= pages
+    await world.hypercall(StoreWrite(f"/looked/{domid}", ""))
+    while (await world.hypercall(StoreDirectory("/looked"))).value != StoreNames(("1", "2")):
+        pass
+    return admitted, await fill(world, domid, pages) if admitted else 0
+
+
+async def claim_then_populate(world: World, domid: int, pages: Pages) -> tuple[bool, Pages]:
+    """P1: (admitted, pages got)."""
+    ret = (await world.hypercall(ClaimPages(domid, pages))).ret
+    assert ret in (0, -Errno.ENOMEM)
+    if ret:
+        return False, 0
+    done = await fill(world, domid, pages)
+    await world.hypercall(ClaimPages(domid, 0))
+    return True, done
+
+
+async def sample_then_setmaxmem(world: World, domid: int, samples: int) -> int:
+    """Clamp a growing domain to what was sampled; how often it was above its max afterwards."""
+    above = 0
+    for _ in range(samples):
+        info: Any = (await world.hypercall(GetDomainInfo(domid))).value
+        await world.hypercall(MaxMem(domid, 4 * info.tot_pages))
+        now: Any = (await world.hypercall(GetDomainInfo(domid))).value
+        above += now.tot_pages > now.max_pages
+        await world.hypercall(MaxMem(domid, 4 * UINT_MAX))
+    return above
+
+
+async def claim_until_admitted(world: World, domid: int, pages: Pages, victim: int, full: Pages) -> int:
+    """Try the claim until it is admitted (1) or the victim is full (0)."""
+    while True:
+        if (await world.hypercall(ClaimPages(domid, pages))).ret == 0:
+            await world.hypercall(ClaimPages(domid, 0))
+            return 1
+        info: Any = (await world.hypercall(GetDomainInfo(victim))).value
+        if info.tot_pages >= full:
+            return 0
+
+
+@pytest.mark.rule("W1", "H13")
+@pytest.mark.parametrize("release", ["4.17", "4.21", "4.22"])
+def test_look_then_populate_leaves_both_short(release: str) -> None:
+    """Two builders that each see enough both begin, and neither gets all it wants."""
+    with real_host(release, HOST) as host:
+        first, second = host.control(two_domains)
+        wanted = host.control(unclaimed) * 2 // 3
+        answers = Racers(host).race(
+            (look_then_populate, (first, wanted)), (look_then_populate, (second, wanted))
+        )
+        assert [admitted for admitted, _ in answers] == [True, True]
+        assert all(done < wanted for _, done in answers)
+
+
+@pytest.mark.rule("C15", "C16", "H13")
+@pytest.mark.parametrize("release", ["4.17", "4.21", "4.22"])
+def test_claim_first_lets_exactly_one_finish(release: str) -> None:
+    """Of two builders that claim first one completes, the other is refused before it took a page."""
+    with real_host(release, HOST) as host:
+        first, second = host.control(two_domains)
+        wanted = host.control(unclaimed) * 2 // 3
+        answers = Racers(host).race(
+            (claim_then_populate, (first, wanted)), (claim_then_populate, (second, wanted))
+        )
+        assert sorted(answers) == [(False, 0), (True, wanted)]
+
+
+@pytest.mark.rule("A15", "C36", "D3")
+@pytest.mark.parametrize("release", ["4.17", "4.22"])
+def test_sample_then_setmaxmem_leaves_domains_above_their_max(release: str) -> None:
+    """A domain that grows between the sample and the clamp ends above its max, without an error anywhere."""
+    with real_host(release, HOST) as host:
+        domid, _ = host.control(two_domains)
+        above, done = Racers(host).race(
+            (sample_then_setmaxmem, (domid, 200)), (fill_again_and_again, (domid, 20_000))
+        )
+        assert done > 0
+        assert above > 0
+
+
+async def fill_again_and_again(world: World, domid: int, pages: Pages) -> Pages:
+    """As `fill`, not stopping at a refusal: a guest that wants to grow."""
+    done = refusals = 0
+    while done < pages and refusals < 5000:
+        got = (await world.hypercall(PopulatePhysmap(domid, ((done, 64),)))).ret
+        done += got
+        refusals += got < 64
+    return done
+
+
+@pytest.mark.rule("C14", "C27")
+@pytest.mark.parametrize(("release", "admitted"), [("4.17", 1), ("4.21", 1), ("4.22", 0)])
+@pytest.mark.parametrize("pages", [1, ABSURD])
+def test_absurd_claim_during_a_claimed_populate(release: str, admitted: int, pages: Pages) -> None:
+    """While a claim on all memory is filled, another domain's claim of any size is admitted before 4.22."""
+    with real_host(release, HOST) as host:
+        owner, other = host.control(two_domains)
+        everything = host.control(unclaimed)
+        assert host.control(claim_all, owner, everything) == 0
+        done, got_in = Racers(host).race(
+            (fill, (owner, everything)), (claim_until_admitted, (other, pages, owner, everything))
+        )
+        assert done == everything  # the owner's own claim covers each extent
+        assert got_in == admitted
+
+
+async def claim_all(world: World, domid: int, pages: Pages) -> int:
+    """Claim everything there is."""
+    return (await world.hypercall(ClaimPages(domid, pages))).ret
+
+
+async def observe(world: World, everything: Pages, claim: Pages) -> list[Pages]:
+    """By how much free - outstanding was ever short, the claims made so far taken off; sorted."""
+    short: set[Pages] = set()
+    while len(short) < 2 and (await world.hypercall(StoreRead("/done"))).ret:
+        short.add((everything - await unclaimed(world)) % claim)
+    await world.hypercall(StoreWrite("/seen", ""))
+    return sorted(short)
+
+
+async def draw_down(world: World, domid: int, order: int, extents: int, rounds: int) -> int:
+    """Claim and fill the claim in one call, until the observer has seen enough; rounds done."""
+    claim = extents << order
+    for number in range(rounds):
+        assert await claim_all(world, domid, (number + 1) * claim) == 0
+        call = PopulatePhysmap(domid, ((number * claim, extents),), order)
+        assert (await world.hypercall(call)).ret == extents
+        if (await world.hypercall(StoreRead("/seen"))).ret == 0:
+            return number + 1
+    await world.hypercall(StoreWrite("/done", ""))
+    return rounds
+
+
+@pytest.mark.rule("C27")
+@pytest.mark.parametrize(("release", "window"), [("4.17", True), ("4.21", True), ("4.22", False)])
+@pytest.mark.parametrize(("order", "extents"), [(0, 500), (9, 20)])
+def test_observer_sees_one_extent_too_little(release: str, window: bool, order: int, extents: int) -> None:
+    """While a claim is drawn down, a second process sees free - outstanding short by exactly one extent."""
+    rounds = 400 if window else 40
+    size = (extents << order) * rounds + 16_384
+    with real_host(release, HostConfig((size,), dom0_pages=4096, xen_pages=1024)) as host:
+        owner, _ = host.control(two_domains)
+        everything = host.control(unclaimed)
+        _, short = Racers(host).race(
+            (draw_down, (owner, order, extents, rounds)), (observe, (everything, extents << order))
+        )
+        assert short == ([0, 1 << order] if window else [0])

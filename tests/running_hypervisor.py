@@ -1,0 +1,206 @@
+"""A real hypervisor process for tests, a plain synchronous client, and the replay of a journal."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import multiprocess
+
+from hypervisor.core.host import HostConfig, new_host
+from hypervisor.core.machine import Machine, Operation
+from hypervisor.core.releases import release
+from hypervisor.core.steps import Caller
+from hypervisor.journal import JournalReader, StepRecord, reply_digest
+from hypervisor.process import ServeConfig, serve_process
+from hypervisor.public.domctl import CDF_HVM, Created, CreateDomain, MaxMem, UnpauseDomain
+from hypervisor.public.memory import PopulatePhysmap
+from hypervisor.public.protocol import Answer, Refused
+from hypervisor.public.requests import Reply, Request
+from hypervisor.public.units import PAGES_PER_MIB
+from hypervisor.session.client import ClientSession, Happening
+from hypervisor.transport import Client, ipc_endpoints
+
+HOST_KEY = b"a key only the tests know"
+CONTROL = b"the control secret of tests"
+TOOLSTACK = 77
+"""Incarnation under which the tests' toolstack speaks."""
+PATIENCE_MS = 30_000
+
+context = multiprocess.get_context("forkserver")
+context.set_forkserver_preload(["hypervisor.process", "hypervisor.edge"])
+
+
+@dataclass
+class Running:
+    """A hypervisor process and its files."""
+
+    process: Any
+    config: ServeConfig
+    endpoints: dict[str, str]
+
+    @property
+    def pid(self) -> int:
+        return int(self.process.pid)
+
+    def stop(self) -> dict[str, Any]:
+        """End it as a launcher does; gives its stats."""
+        os.kill(self.pid, signal.SIGTERM)
+        self.process.join(PATIENCE_MS / 1000)
+        assert self.process.exitcode == 0
+        assert self.config.stats is not None
+        stats: dict[str, Any] = json.loads(self.config.stats.read_text())
+        return stats
+
+    def journal(self) -> JournalReader:
+        """Its journal from the start."""
+        assert self.config.journal is not None
+        return JournalReader(self.config.journal.open("rb"))
+
+
+@contextmanager
+def running_hypervisor(mib: int = 256, **options: Any) -> Iterator[Running]:
+    """Serve a host with `mib` MiB for guests until the block ends."""
+    with tempfile.TemporaryDirectory(prefix="claimlab-") as name:
+        folder = Path(name)
+        pages = mib * PAGES_PER_MIB
+        host = HostConfig((pages + 8192,), dom0_pages=4096, xen_pages=4096)
+        config = ServeConfig(
+            **{
+                "host": host,
+                "release": "4.17",
+                "endpoints": ipc_endpoints(folder / "s", ("guests", "toolstacks")),
+                "host_key": HOST_KEY,
+                "control_secret": CONTROL,
+                "journal": folder / "journal",
+                "ready": folder / "ready.json",
+                "stats": folder / "stats.json",
+                **options,
+            }
+        )
+        process = context.Process(target=serve_process, args=(config,))
+        process.start()
+        try:
+            endpoints = wait_for_json(folder / "ready.json", process)["endpoints"]
+            yield Running(process, config, endpoints)
+        finally:
+            if process.is_alive():
+                process.kill()
+            process.join()
+
+
+def wait_for_json(path: Path, process: Any) -> dict[str, Any]:
+    """The content of a file that a process is about to write."""
+    while not path.exists():
+        process.join(0.01)
+        assert process.exitcode is None, f"the process ended with {process.exitcode}"
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content
+
+
+class Peer:
+    """A client without coroutines: says hello, asks, waits."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.client = Client()
+        self.dealer = self.client.connect(endpoint)
+        self.session = ClientSession()
+        self.happened: list[Happening] = []
+
+    def flush(self) -> None:
+        self.dealer.send(self.session.outgoing())
+
+    def wait(self, wanted: Callable[[Happening], bool]) -> Happening:
+        """The first happening like that, which is taken out."""
+        while True:
+            for happening in self.happened:
+                if wanted(happening):
+                    self.happened.remove(happening)
+                    return happening
+            self.flush()
+            assert self.client.wait(PATIENCE_MS), "no word from the hypervisor"
+            for frame in self.dealer.receive():
+                self.happened.extend(self.session.receive(frame))
+
+    def hello(self, domid: int, incarnation: int, secret: bytes) -> Happening:
+        self.session.hello(domid, incarnation, secret)
+        return self.wait(lambda one: getattr(one, "domid", None) == domid)
+
+    def call(self, domid: int, incarnation: int, *requests: Request) -> int:
+        seq = self.session.call(domid, incarnation, requests)
+        self.flush()
+        return seq
+
+    def outcome(self, domid: int, incarnation: int, seq: int) -> Happening:
+        key = (domid, incarnation, seq)
+        return self.wait(
+            lambda one: isinstance(one, Answer | Refused) and (one.domid, one.incarnation, one.seq) == key
+        )
+
+    def ask(self, domid: int, incarnation: int, request: Request) -> Reply:
+        """One request and its reply."""
+        outcome = self.outcome(domid, incarnation, self.call(domid, incarnation, request))
+        assert isinstance(outcome, Answer), outcome
+        return outcome.replies[0]
+
+    def close(self) -> None:
+        self.client.close()
+
+
+class ToolstackPeer(Peer):
+    """A peer that speaks for the control domain."""
+
+    def __init__(self, running: Running) -> None:
+        super().__init__(running.endpoints["toolstacks"])
+        self.hello(0, TOOLSTACK, CONTROL)
+
+    def control(self, request: Request) -> Reply:
+        return self.ask(0, TOOLSTACK, request)
+
+    def build(self, pages: int, max_pages: int | None = None) -> Created:
+        """A running HVM domain with `pages` pages at gfn 0 and up."""
+        created = self.control(CreateDomain(flags=CDF_HVM)).value
+        assert isinstance(created, Created)
+        self.control(MaxMem(created.domid, 4 * (pages if max_pages is None else max_pages)))
+        assert self.control(PopulatePhysmap(created.domid, ((0, pages),))).ret == pages
+        self.control(UnpauseDomain(created.domid))
+        return created
+
+
+@contextmanager
+def closing(peer: Peer) -> Iterator[Any]:
+    try:
+        yield peer
+    finally:
+        peer.close()
+
+
+def replayed(reader: JournalReader, after: Callable[[Machine], None] = lambda _: None) -> Machine:
+    """A fresh machine driven through the journal, each step and reply compared with the record."""
+    config = msgspec.convert(reader.header["host"], HostConfig)
+    machine = Machine(new_host(config, release(reader.header["release"])))
+    operations: dict[int, Operation] = {}
+    for record in reader:
+        if isinstance(record, StepRecord):
+            replay_step(machine, operations, record)
+            after(machine)
+    return machine
+
+
+def replay_step(machine: Machine, operations: dict[int, Operation], record: StepRecord) -> None:
+    if record.caller is not None and record.request is not None:
+        operations[record.operation] = machine.submit(Caller(*record.caller), record.request)
+    result = machine.step(operations[record.operation])
+    assert (result.commit, result.step) == (record.commit, record.step)
+    assert (result.reply is not None) == (record.digest is not None)
+    if result.reply is not None:
+        assert reply_digest(result.reply) == record.digest
+        del operations[record.operation]
