@@ -62,11 +62,17 @@ def decrease_reservation(host: Host, caller: Caller, request: DecreaseReservatio
 
 def lookup_page(host: Host, domain: Domain, frame: int) -> Mfn | None:
     """The page that a guest names: by gfn (HVM) or by mfn (PV). None: a hole or somebody else's."""
+    mfn = frame
     if domain.hvm:
-        return domain.p2m.lookup(frame) if domain.p2m is not None else None
-    if host.frames.owner(frame) != domain.domid or frame in host.dangling:
+        mapped = domain.p2m.lookup(frame) if domain.p2m is not None else None
+        if mapped is None:
+            return None
+        mfn = mapped
+    # get_page() fails on a page that an exchange has stolen or a kill has taken back, mapped or not; and a
+    # domain that left owns nothing, although a later one may bear its domid.
+    if host.frames.owner(mfn) != domain.domid or mfn in host.dangling:
         return None
-    return frame
+    return mfn if host.find(domain.domid) is domain else None
 
 
 def remove_page(host: Host, domain: Domain, frame: int) -> Mfn | None:

@@ -46,14 +46,17 @@ class _Exchange:
         spread = request.out_extent_order - request.in_extent_order
         self.in_per_chunk = 1 << max(spread, 0)
         self.out_per_chunk = 1 << max(-spread, 0)
-        self.inputs = extents_from(request.in_extents, request.in_extent_order, request.nr_exchanged)
-        self.outputs = extents_from(request.out_extents, request.out_extent_order, self._outputs_done())
+        # Xen resumes at the chunk that nr_exchanged lies in, at its first extent (A17)
+        chunks_done = request.nr_exchanged // self.in_per_chunk
+        self.inputs = extents_from(
+            request.in_extents, request.in_extent_order, chunks_done * self.in_per_chunk
+        )
+        self.outputs = extents_from(
+            request.out_extents, request.out_extent_order, chunks_done * self.out_per_chunk
+        )
         self.stolen: list[tuple[Gfn, Mfn]] = []
         self.taken: list[Mfn] = []
         self.frames: list[Run] = []
-
-    def _outputs_done(self) -> int:
-        return (self.request.nr_exchanged // self.in_per_chunk) * self.out_per_chunk
 
     def steal(self) -> bool:
         """Take one chunk of input from the domain; False at a page that cannot be taken."""
@@ -100,8 +103,9 @@ class _Exchange:
     def free_input(self) -> None:
         """The input goes to the heap; the output now stands for it in tot_pages."""
         for gfn, mfn in self.stolen:
-            if self.domain.p2m is not None:
-                self.domain.p2m.unmap(gfn)
+            p2m = self.domain.p2m
+            if p2m is not None and p2m.lookup(gfn) == mfn:  # a populate may have come and replaced it
+                p2m.unmap(gfn)
             give_back(self.host, mfn, 0)
         self.stolen.clear()
 

@@ -172,6 +172,9 @@ def destroy_domain(host: Host, caller: Caller, request: DestroyDomain) -> Steps:
     cursor = 0
     while True:
         yield relinquish
+        # A continuation is a new hypercall with a new look-up: another caller may have finished the kill.
+        if host.find(domain.domid) is not domain:
+            return Result(-Errno.ESRCH)
         if _free_paging_pool(host, domain):
             continue
         run = _unassign_slice(host, domain, cursor)

@@ -78,7 +78,9 @@ def set_paging_mempool_size(host: Host, caller: Caller, request: SetPagingMempoo
         else:
             if domain.is_dying:
                 return Result(-Errno.EINVAL)  # killed between two pages: nothing may be added now
-            mfn = take_extent(host, domain, 0, no_refcount=True)  # MEMF_no_owner
+            # A31: no claim helps. 4.3 names no domain (C17 has no third arm there), later MEMF_no_owner
+            owner = domain if host.release.no_refcount_barred_from_claim else None
+            mfn = take_extent(host, owner, 0, no_refcount=True)
             if mfn is None:
                 return Result(-Errno.ENOMEM)
             keep_for_xen(host, mfn)

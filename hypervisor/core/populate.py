@@ -31,6 +31,9 @@ from hypervisor.public.domctl import Frames
 from hypervisor.public.memory import IncreaseReservation, PopulatePhysmap
 from hypervisor.public.units import DOMID_SELF, Gfn, Run
 
+GFN_LIMIT: Gfn = 1 << 36
+"""Four levels of EPT translate 48 bits of guest physical address."""
+
 
 def populate_physmap(host: Host, caller: Caller, request: PopulatePhysmap) -> Steps:
     """Take, assign and map extent by extent; the answer is how many were done (A3, A8)."""
@@ -88,7 +91,10 @@ def _extents(
 
 
 def _map(host: Host, domain: Domain, gfn: Gfn, mfn: int, order: int) -> None:
-    # A kill may have come in the gap and taken the page back already.
+    # A kill may have come in the gap and taken the page back already. Beyond what EPT can address the entry
+    # is not made; populate does not look whether it was, and the page stays the domain's (memory.c).
+    if gfn + (1 << order) > GFN_LIMIT:
+        return
     if domain.p2m is not None and host.frames.owner(mfn) == domain.domid:
         domain.p2m.map(gfn, mfn, order)
 

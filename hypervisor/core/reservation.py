@@ -13,9 +13,11 @@ from hypervisor.public.memory import (
     MEMF_NODE_MASK,
     MEMF_NODE_SHIFT,
 )
-from hypervisor.public.units import MAX_NR_EXTENTS, MAX_ORDER, PAGE_SHIFT, Order, Run, Runs
+from hypervisor.public.units import MAX_NR_EXTENTS, MAX_ORDER, PAGE_SHIFT, NodeId, Order, Run, Runs
 
 GUEST_MAX_ORDER: Order = 9
+MAX_NUMNODES: NodeId = 64
+"""Nodes a hypervisor is built for (N2)."""
 
 
 def max_order(caller: Caller) -> Order:
@@ -46,11 +48,16 @@ def placement_of(host: Host, caller: Caller, mem_flags: int) -> Placement | None
     below = 1 << (bits - PAGE_SHIFT) if bits else None
     encoded = (mem_flags & MEMF_NODE_MASK) >> MEMF_NODE_SHIFT
     node = encoded - 1 if encoded else None
+    if node is None:
+        return Placement(below=below)  # A20: exact without a node is dropped
     exact = bool(mem_flags & MEMF_EXACT_NODE)
-    if host.release.node_flags_need_privilege and not caller.privileged:
-        # propagate_node: a guest's hint is ignored, its demand for a node ends the call
-        return None if exact else Placement(below=below)
-    return Placement(node, exact and node is not None, below)  # exact without a node is dropped
+    if host.release.node_flags_need_privilege:
+        if not caller.privileged:
+            # propagate_node: a guest's hint is ignored, its demand for a node ends the call
+            return None if exact else Placement(below=below)
+        if node >= MAX_NUMNODES:
+            return None  # A3: a node that cannot be
+    return Placement(node, exact, below)
 
 
 def extents_from(runs: Runs, order: Order, start_extent: int) -> Iterator[int]:

@@ -13,11 +13,10 @@ from hypervisor.core.heap.freelists import (
     CHUNK_MASK,
     CHUNK_PAGES,
     INTERIOR,
-    NO_RAM,
     FreeLists,
     untouched_chunk,
 )
-from hypervisor.core.heap.interface import MAX_ORDER
+from hypervisor.core.heap.interface import MAX_ORDER, aligned_blocks
 
 _MFN_LIMIT = 1 << 32
 _TAKEN = tuple(bytes([ALLOCATED]) * (1 << order) for order in range(MAX_ORDER + 1))
@@ -45,7 +44,7 @@ class FrameHeap:
         ]
         for node in self._nodes:
             # Ascending, so that the highest memory is at the head of its list: Xen spares low memory (A19).
-            for mfn, order in _aligned_blocks(node.first, node.end):
+            for mfn, order in aligned_blocks(node.first, node.end):
                 node.push(mfn, order)
             node.avail = node.end - node.first
             self.total_avail += node.avail
@@ -190,17 +189,13 @@ def _check_ranges(nodes: Sequence[tuple[int, int]]) -> None:
 
 
 def _initial_chunks(nodes: Sequence[tuple[int, int]], untouched: bytearray) -> list[bytearray]:
-    """Chunks by mfn >> MAX_ORDER: `untouched` where no bytes are needed, else NO_RAM and INTERIOR bytes."""
+    """Chunks by mfn >> MAX_ORDER: `untouched` where no bytes are needed, else INTERIOR bytes."""
     end = max(first + pages for first, pages in nodes)
     chunks = [untouched] * ((end + CHUNK_MASK) >> MAX_ORDER)
     for first, pages in nodes:
         for base, low, high in _chunk_parts(first, first + pages):
-            if high - low == CHUNK_PAGES:
-                continue
-            index = base >> MAX_ORDER
-            if chunks[index] is untouched:
-                chunks[index] = bytearray([NO_RAM]) * CHUNK_PAGES
-            chunks[index][low:high] = bytes(high - low)
+            if high - low < CHUNK_PAGES:
+                chunks[base >> MAX_ORDER] = bytearray(CHUNK_PAGES)
     return chunks
 
 
@@ -208,13 +203,3 @@ def _chunk_parts(first: int, end: int) -> Iterator[tuple[int, int, int]]:
     """The chunks that hold the frames first..end-1, each as (base mfn, low, high), offsets low..high-1."""
     for base in range(first & ~CHUNK_MASK, end, CHUNK_PAGES):
         yield base, max(first - base, 0), min(end - base, CHUNK_PAGES)
-
-
-def _aligned_blocks(first: int, end: int) -> Iterator[tuple[int, int]]:
-    """The frames first..end-1 as the fewest aligned blocks (mfn, order)."""
-    while first < end:
-        order = min((end - first).bit_length() - 1, MAX_ORDER)
-        if first:
-            order = min(order, (first & -first).bit_length() - 1)
-        yield first, order
-        first += 1 << order

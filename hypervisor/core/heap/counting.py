@@ -7,16 +7,16 @@ from hypervisor.core.heap.interface import MAX_ORDER
 
 
 class CountingHeap:
-    """One node whose free pages are told by a recording; frames are invented, and never fragmented.
+    """Free pages are told by a recording; frames are invented, and never fragmented.
 
     Every order up to MAX_ORDER can be had while `total_avail` lasts, unless `blocks_until_refusal` says that
-    the recorded host was out of contiguous chunks (C18). Nodes and the width limit `below` are not modelled.
+    the recorded host was out of contiguous chunks (C18). All nodes share the free pages: only a request for
+    no node at all is refused (A20). The width limit `below` is not modelled.
     """
 
-    node_count = 1
-
-    def __init__(self, total_pages: int, total_avail: int) -> None:
+    def __init__(self, total_pages: int, total_avail: int, node_count: int = 1) -> None:
         self.total_pages = total_pages
+        self.node_count = node_count
         self.total_avail = total_avail
         """Free pages; set it when the recording says otherwise, exact between two such sayings."""
         self.blocks_until_refusal: int | None = None
@@ -25,8 +25,8 @@ class CountingHeap:
         self._returned: list[list[int]] = [[] for _ in range(MAX_ORDER + 1)]
 
     def node_avail(self, node: int) -> int:
-        """Pages free; there is only node 0."""
-        return self.total_avail if node == 0 else 0
+        """Pages free, on whichever node: they are told for the host as a whole."""
+        return self.total_avail if node < self.node_count else 0
 
     def node_of(self, mfn: int) -> int:
         """Always node 0."""
@@ -38,7 +38,7 @@ class CountingHeap:
             self.blocks_until_refusal = None
             return None
         pages = 1 << order
-        if order > MAX_ORDER or pages > self.total_avail:
+        if order > MAX_ORDER or pages > self.total_avail or not nodes:
             return None
         if self.blocks_until_refusal is not None:
             self.blocks_until_refusal -= 1

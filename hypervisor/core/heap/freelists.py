@@ -17,9 +17,8 @@ CHUNK_PAGES = 1 << MAX_ORDER
 CHUNK_MASK = CHUNK_PAGES - 1
 
 # Values of a frame's byte. order + 1 (1..19): a free block of that order begins here.
-INTERIOR = 0  # free, but not the first page of its block
+INTERIOR = 0  # free, but not the first page of its block; also a gap between nodes
 ALLOCATED = 0x80
-NO_RAM = 0xFF  # a gap between nodes, inside a chunk
 
 _WINDOW_ORDER = 16  # frames looked at in one go when a list has run out; holds at most 2^15 free pages
 _IS_HEAD = tuple(bytes(byte == order + 1 for byte in range(256)) for order in range(MAX_ORDER + 1))

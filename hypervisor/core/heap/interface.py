@@ -7,6 +7,16 @@ MAX_ORDER = 18
 """Largest block of the buddy lists: 2^18 pages, 1 GiB (xen-memory 0.1)."""
 
 
+def aligned_blocks(first: int, end: int) -> Iterator[tuple[int, int]]:
+    """The frames first..end-1 as the fewest aligned blocks (first, order), order 0..MAX_ORDER."""
+    while first < end:
+        order = min((end - first).bit_length() - 1, MAX_ORDER)
+        if first:
+            order = min(order, (first & -first).bit_length() - 1)
+        yield first, order
+        first += 1 << order
+
+
 class Heap(Protocol):
     """Free page frames in blocks of 2^order pages, order 0..MAX_ORDER, on one or more nodes.
 

@@ -10,6 +10,8 @@ from array import array
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from hypervisor.core.heap.interface import aligned_blocks
+
 _GIANT = 18  # order of a 1-GiB leaf
 _LARGE = 9  # order of a 2-MiB leaf
 _SLOTS = 1 << _LARGE
@@ -100,13 +102,14 @@ class PhysMap:
             mfn = self.lookup(gfn)
             if mfn is None:
                 break
-            part = min(self._leaf_at(gfn), (end - gfn).bit_length() - 1)
-            if gfn:
-                part = min(part, (gfn & -gfn).bit_length() - 1)
-            self._remove(gfn, part)
-            blocks.append((mfn, part))
-            gfn += 1 << part
-            pages += 1 << part
+            # The order of the leaf counts before the first part of it is removed, which may split it.
+            leaf = self._leaf_at(gfn)
+            stop = min(end, ((gfn >> leaf) + 1) << leaf)
+            for first, part in aligned_blocks(gfn, stop) if leaf else ((gfn, 0),):
+                self._remove(first, part)
+                blocks.append((mfn + first - gfn, part))
+            pages += stop - gfn
+            gfn = stop
         return Unmapped(blocks, pages)
 
     def leaves(self) -> Iterator[tuple[int, int, int]]:

@@ -1,0 +1,1 @@
+"""One guest's kernel: balloon driver, page names, memory and swap, out-of-memory killer, target watch."""

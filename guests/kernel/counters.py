@@ -1,0 +1,29 @@
+"""What a running guest counts; `guests.report` turns it into the report."""
+
+from dataclasses import dataclass
+
+from hypervisor.public.units import Pages, Seconds
+
+
+@dataclass(slots=True)
+class Counters:
+    """Totals since the guest started, in requests, pages and emulated seconds."""
+
+    hypercalls: int = 0
+    messages: int = 0
+    store_requests: int = 0
+    populate_calls: int = 0
+    populate_calls_refused: int = 0
+    decrease_calls: int = 0
+    pages_asked: Pages = 0
+    pages_refused: Pages = 0
+    pages_returned: Pages = 0
+    retries: int = 0
+    cancellations: int = 0
+    longest_wait_s: Seconds = 0.0
+    swapped_out: Pages = 0
+    swapped_in: Pages = 0
+    highest_swapped: Pages = 0
+    stalled_s: Seconds = 0.0
+    waited_s: Seconds = 0.0
+    oom_kills: int = 0

@@ -1,0 +1,59 @@
+"""What a guest reports at its end: plain numbers, the same from a process and from virtual time."""
+
+import msgspec
+from msgspec import Struct
+
+from hypervisor.public.units import DomId, Pages, Seconds
+
+RUNNING = "running"
+STOPPED = "stopped"
+DOMAIN_GONE = "domain-gone"
+CONNECTION_LOST = "connection-lost"
+
+
+class GuestReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One guest's figures from boot to `ended_s`, in pages, requests and emulated seconds."""
+
+    domid: DomId
+    incarnation: int
+    kind: str
+    behaviour: str
+    ending: str
+    """running (killed without a word), stopped, domain-gone, connection-lost, or the kernel BUG it met."""
+    started_s: Seconds
+    ended_s: Seconds
+    initial_pages: Pages
+    current_pages: Pages
+    target_pages: Pages
+    lowest_pages: Pages
+    highest_pages: Pages
+    demand_pages: Pages  # wanted at the end, after OOM kills
+    resident_pages: Pages
+    swapped_pages: Pages  # in swap at the end
+    hypercalls: int
+    messages: int  # calls sent, a multicall counted once
+    store_requests: int
+    populate_calls: int
+    populate_calls_refused: int  # of these, done in part or not at all
+    decrease_calls: int
+    pages_asked: Pages  # extents of all populate calls
+    pages_refused: Pages  # of these, not done: the refused allocations
+    pages_returned: Pages
+    retries: int  # times the driver backed off (EAGAIN)
+    cancellations: int  # times it gave up (ECANCELED, v5.3)
+    longest_wait_s: Seconds  # longest back-off
+    swapped_out: Pages
+    swapped_in: Pages
+    highest_swapped: Pages
+    stalled_s: Seconds  # time with pages in swap
+    waited_s: Seconds  # time demand waited for a populate under way, nothing in swap
+    oom_kills: int
+
+    @property
+    def crashed(self) -> bool:
+        """True when the guest's kernel met a BUG."""
+        return self.ending not in {RUNNING, STOPPED, DOMAIN_GONE, CONNECTION_LOST}
+
+
+REPORT = msgspec.json.Decoder(GuestReport)
+"""Reads one report's file."""

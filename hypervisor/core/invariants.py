@@ -1,0 +1,264 @@
+"""Do the books balance? The invariants of one state of a host, and which release may break which.
+
+`check_counters` costs O(domains) and suits every step; `check_frames` walks the heap, the frame table and
+the physmaps. What only two successive states can tell (I4, I6, I9, how a break came about) is in
+transitions.py. A break is a value, not an exception: some releases break some invariants, as Xen did, and
+`PERMITTED` names the rule that says so. Any other break is a bug.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from hypervisor.core.allocation import IN_FLIGHT
+from hypervisor.core.domain import Domain, Dying
+from hypervisor.core.heap.frames import FREE, FrameTable
+from hypervisor.core.host import Host
+from hypervisor.core.releases import RELEASES, Release
+from hypervisor.core.steps import Step, domain_resource
+from hypervisor.public.units import DOMID_XEN, MAX_ORDER, Mfn, Pages
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """One invariant that does not hold."""
+
+    invariant: str
+    """I1..I9 of the debate, or what part of the structure is wrong: "heap", "frames", "p2m", "domain"."""
+    form: str
+    """Which of the known ways it is broken in; "" when there is only one."""
+    detail: str
+    """The figures, pages unless said otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """A break that the named releases of Xen show as well."""
+
+    invariant: str
+    form: str
+    releases: tuple[str, ...]
+    rule: str
+
+
+ALL: Final = tuple(RELEASES)
+UP_TO_4_21: Final = ("4.3", "4.12", "4.17", "4.21")
+
+PERMITS: Final = (
+    Permit("I2", "leak", UP_TO_4_21, "C9, z01: a claim made on a dying domain stays when the domain goes"),
+    Permit("I3", "window", UP_TO_4_21, "C27: free falls under heap_lock, the claim later in assign_pages"),
+    Permit("I3", "debt", UP_TO_4_21, "C27: what was admitted inside a window stays when the window closes"),
+    Permit("I3", "overclaim", UP_TO_4_21, "C14, race2: free - claims wraps in the window, any claim passes"),
+    Permit(
+        "I3",
+        "lean twice",
+        UP_TO_4_21,
+        "C27, P1: until assign draws it down, two extents in flight may lean on the same claim (C17 ii)",
+    ),
+    Permit("I5", "killed", ALL, "C30, P10: is_dying is set one step before the claim is dropped"),
+    Permit("I5", "zombie", UP_TO_4_21, "C9, z02: a claim on a dying domain is accepted"),
+    Permit("I6", "debt", UP_TO_4_21, "C17 a: a claim that covers the request skips the host's test"),
+    Permit("I9", "populate: claims", ("4.22",), "C23: a refused assign leaves the claim consumed"),
+    Permit("I9", "populate: low memory", ALL, "A12, A27: the extent left the pool before it was refused"),
+    Permit("I9", "decrease: claims", ("4.3", "4.12", "4.17"), "A11, C21: pages before the hole regrow it"),
+    Permit("I9", "decrease: counters", ALL, "A11: the pages before the hole are gone"),
+    Permit("I9", "decrease: heap", ALL, "A11: the pages before the hole are gone"),
+    Permit("I9", "decrease: frames", ALL, "A11: the pages before the hole are gone"),
+    Permit("I9", "decrease: p2m", ALL, "A11: the pages before the hole are gone"),
+    Permit("I9", "exchange: low memory", ALL, "A17, A27: output left the pool before the refusal"),
+    Permit("I9", "exchange progress: low memory", ALL, "A17, A27: output left the pool"),
+    Permit("I9", "exchange progress: heap", ALL, "A17: chunks done before the failure stay"),
+    Permit("I9", "exchange progress: frames", ALL, "A17: chunks done before the failure stay"),
+    Permit("I9", "exchange progress: p2m", ALL, "A17: chunks done before the failure stay"),
+    Permit("I9", "createdomain: low memory", ALL, "A31, A27: some structures were taken and given back"),
+    Permit("I9", "paging pool: counters", ALL, "A31: a refused change of the pool keeps what it got"),
+    Permit("I9", "paging pool: heap", ALL, "A31: a refused change of the pool keeps what it got"),
+    Permit("I9", "paging pool: frames", ALL, "A31: a refused change of the pool keeps what it got"),
+    Permit("I9", "paging pool: low memory", ALL, "A31, A27"),
+    Permit("I9", "unmap: claims", ("4.3", "4.12", "4.17"), "A11, C21: pages freed on the way regrow it"),
+    Permit("I9", "unmap: counters", ALL, "A11, A13: references dropped before the bad frame stay dropped"),
+    Permit("I9", "unmap: heap", ALL, "A11, A13: references dropped before the bad frame stay dropped"),
+    Permit("I9", "unmap: frames", ALL, "A11, A13: references dropped before the bad frame stay dropped"),
+)
+
+PERMITTED: Final[Mapping[tuple[str, str, str], str]] = MappingProxyType(
+    {(one.invariant, one.form, name): one.rule for one in PERMITS for name in one.releases}
+)
+"""(invariant, form, release) -> the rule that permits the break there."""
+
+
+def permitting_rule(broken: Broken, release: Release) -> str | None:
+    """The rule by which this release may break the invariant so, None if there is none."""
+    return PERMITTED.get((broken.invariant, broken.form, release.name))
+
+
+def unpermitted(broken: Iterable[Broken], release: Release) -> tuple[Broken, ...]:
+    """Those breaks that no rule of the release permits: bugs."""
+    return tuple(one for one in broken if permitting_rule(one, release) is None)
+
+
+def check(host: Host, pending: Iterable[Step] | None = None) -> tuple[Broken, ...]:
+    """Every invariant of one state: `check_counters` and `check_frames`."""
+    return check_counters(host, pending) + check_frames(host)
+
+
+def check_counters(host: Host, pending: Iterable[Step] | None = None) -> tuple[Broken, ...]:
+    """I1, I2, I3 and I5 from the counters alone.
+
+    `pending` are the declared next steps of the requests under way; with them a claim on a domain just
+    killed is told from one on a zombie. None: not known, and a domain still dying is given the benefit.
+    """
+    return tuple(_counter_breaks(host, None if pending is None else tuple(pending)))
+
+
+def _counter_breaks(host: Host, pending: tuple[Step, ...] | None) -> Iterator[Broken]:
+    domains = [host.domains[domid] for domid in host.domids]
+    free, in_flight = host.heap.total_avail, host.in_flight_pages
+    held = sum(domain.tot_pages for domain in domains)
+    if free + held + host.xen_pages + in_flight != host.total_pages:
+        yield Broken(
+            "I1",
+            "",
+            f"free {free} + tot {held} + Xen {host.xen_pages} + in flight {in_flight} is not "
+            f"{host.total_pages}",
+        )
+    claims = sum(domain.outstanding_pages for domain in domains)
+    if claims != host.outstanding_claims:
+        form = "leak" if claims < host.outstanding_claims else "short"
+        yield Broken("I2", form, f"outstanding_claims {host.outstanding_claims}, sum of claims {claims}")
+    excess = host.outstanding_claims - free
+    if excess > 0:
+        form = "window" if excess <= in_flight else "debt"
+        yield Broken(
+            "I3", form, f"outstanding_claims {host.outstanding_claims}, free {free}, in flight {in_flight}"
+        )
+    for domain in domains:
+        yield from _domain_breaks(domain, pending)
+    if min(free, in_flight, host.xen_pages, host.outstanding_claims) < 0:
+        yield Broken("I1", "negative", f"free {free}, in flight {in_flight}, Xen {host.xen_pages}")
+
+
+def _domain_breaks(domain: Domain, pending: tuple[Step, ...] | None) -> Iterator[Broken]:
+    name = f"domain {domain.domid}"
+    if min(domain.tot_pages, domain.max_pages, domain.outstanding_pages, domain.pause_count) < 0:
+        yield Broken("domain", "negative", f"{name}: {domain.tot_pages}, {domain.outstanding_pages}")
+    if domain.is_dying == Dying.ALIVE or not domain.outstanding_pages:
+        return
+    if pending is None:
+        killed = domain.is_dying == Dying.DYING
+    else:
+        this = domain_resource(domain.domid)
+        killed = any(step.name == "unclaim" and this in step.writes for step in pending)
+    form = "killed" if killed else "zombie"
+    yield Broken("I5", form, f"{name} is {domain.is_dying.name.lower()}, claim {domain.outstanding_pages}")
+
+
+def check_frames(host: Host) -> tuple[Broken, ...]:
+    """The structure under the counters: every frame is free or owned, once, and mapped at most once.
+
+    Needs a heap of real frames; costs O(runs of frames + mapped leaves).
+    """
+    return tuple(
+        broken
+        for part in (_heap_breaks(host), _owner_breaks(host), _tiling_breaks(host), _reference_breaks(host))
+        for broken in part
+    ) + tuple(broken for domid in host.domids for broken in _p2m_breaks(host, host.domains[domid]))
+
+
+def _heap_breaks(host: Host) -> Iterator[Broken]:
+    heap = host.heap
+    blocks = dict(heap.free_blocks())
+    free = sum(1 << order for order in blocks.values())
+    nodes = sum(heap.node_avail(node) for node in range(heap.node_count))
+    if not free == nodes == heap.total_avail:
+        yield Broken(
+            "heap", "count", f"free blocks {free}, nodes {nodes}, total_avail_pages {heap.total_avail}"
+        )
+    for mfn, order in blocks.items():
+        buddy = mfn ^ (1 << order)
+        if mfn & ((1 << order) - 1):
+            yield Broken("heap", "alignment", f"free block at mfn {mfn} of order {order}")
+        if order < MAX_ORDER and mfn < buddy and blocks.get(buddy) == order and _same_node(host, mfn, buddy):
+            yield Broken("heap", "unmerged", f"buddies of order {order} at mfn {mfn} and {buddy} (A23)")
+
+
+def _same_node(host: Host, one: Mfn, other: Mfn) -> bool:
+    return host.heap.node_of(one) == host.heap.node_of(other)
+
+
+def _owner_breaks(host: Host) -> Iterator[Broken]:
+    """Counters against the frame table. Inside an exchange pages in flight still stand in tot_pages."""
+    frames = host.frames
+    known = (DOMID_XEN, IN_FLIGHT)
+    for owner in frames.owners():
+        if owner not in host.domains and owner not in known:
+            yield Broken("frames", "orphan", f"{frames.held(owner)} pages of absent domain {owner}")
+    if frames.held(DOMID_XEN) != host.xen_pages:
+        yield Broken("frames", "Xen", f"{frames.held(DOMID_XEN)} owned, {host.xen_pages} counted")
+    under_exchange = 0
+    for domid in host.domids:
+        missing = host.domains[domid].tot_pages - frames.held(domid)
+        if missing < 0:
+            yield Broken("frames", "uncounted", f"domain {domid} owns {-missing} more than tot_pages")
+        under_exchange += missing
+    in_flight = frames.held(IN_FLIGHT)
+    if in_flight != host.in_flight_pages + under_exchange:
+        yield Broken(
+            "frames",
+            "in flight",
+            f"{in_flight} owned, {host.in_flight_pages} counted, {under_exchange} under exchange",
+        )
+    for domid in host.domids:
+        domain = host.domains[domid]
+        for mfn in (*domain.structure_frames, *domain.paging_pool):
+            if frames.owner(mfn) != DOMID_XEN:
+                yield Broken("frames", "Xen", f"mfn {mfn} of domain {domid}'s cost is not Xen's")
+
+
+def _tiling_breaks(host: Host) -> Iterator[Broken]:
+    """Free blocks and owned runs must cover RAM without gap or overlap: no frame both free and owned."""
+    pieces = [(mfn, 1 << order, FREE) for mfn, order in host.heap.free_blocks()]
+    for owner in host.frames.owners():
+        pieces += [(mfn, count, owner) for mfn, count in _runs(host.frames, owner, host.total_pages)]
+    pieces.sort()
+    end = 0
+    for mfn, count, owner in pieces:
+        if mfn != end:
+            what = "overlap" if mfn < end else "gap"
+            yield Broken("frames", what, f"at mfn {min(mfn, end)}, before {count} pages of {owner:#x}")
+        end = max(end, mfn + count)
+    if end != host.total_pages:
+        yield Broken("frames", "gap", f"from mfn {end} to {host.total_pages}")
+
+
+def _runs(frames: FrameTable, owner: int, limit: Pages) -> Iterator[tuple[Mfn, Pages]]:
+    cursor = 0
+    while (run := frames.next_run(owner, cursor, limit)) is not None:
+        yield run
+        cursor = run[0] + run[1]
+
+
+def _reference_breaks(host: Host) -> Iterator[Broken]:
+    for mfn in sorted(host.dangling):
+        domid = host.dangling[mfn]
+        if host.frames.owner(mfn) != domid or not host.frames.references(mfn):
+            yield Broken("frames", "dangling", f"mfn {mfn} of domain {domid} is not held by a mapping")
+
+
+def _p2m_breaks(host: Host, domain: Domain) -> Iterator[Broken]:
+    """A dying domain's map is left out: nobody runs on it, and it is thrown away as a whole."""
+    if domain.p2m is None or domain.is_dying != Dying.ALIVE:
+        return
+    leaves = sorted((mfn, 1 << order) for _, mfn, order in domain.p2m.leaves())
+    if sum(count for _, count in leaves) != domain.p2m.entries:
+        yield Broken("p2m", "count", f"domain {domain.domid}: {domain.p2m.entries} entries")
+    end = 0
+    for mfn, count in leaves:
+        if mfn < end:
+            yield Broken("p2m", "twice", f"domain {domain.domid}: mfn {mfn} mapped at two gfns")
+        end = mfn + count
+        for frame in range(mfn, end):
+            # Stolen by an exchange, a page is still mapped until its replacement is certain (A17).
+            if host.frames.owner(frame) not in (domain.domid, IN_FLIGHT):
+                yield Broken("p2m", "foreign", f"domain {domain.domid} maps mfn {frame} of another")
