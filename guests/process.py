@@ -19,7 +19,7 @@ from guests.errors import GuestConfigError
 from guests.kernel.kernel import GuestKernel
 from guests.report import GuestReport
 from guests.traces.errors import TraceError
-from hypervisor.edge import Clock, Edge, Identity, stop_on_sigterm
+from hypervisor.edge import Clock, Edge, Identity, SharedEpoch, stop_on_sigterm
 from hypervisor.journal import HistoryWriter
 from hypervisor.public.world import World
 from hypervisor.transport import EndpointError
@@ -36,8 +36,8 @@ class GuestProcess:
     """Where the hypervisor takes its guests' calls."""
     speed: float
     """Emulated seconds per real second."""
-    epoch_ns: int
-    """The moment of CLOCK_MONOTONIC at which emulated time is 0."""
+    epoch_ns: int | SharedEpoch
+    """The moment of CLOCK_MONOTONIC at which emulated time is 0; shared, it may be yet to come."""
     guests: tuple[GuestConfig, ...]
     reports: Path
     """Directory that gets one `<guest name>.json` per guest, always whole."""

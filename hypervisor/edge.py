@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
 from types import FrameType
-from typing import Final
+from typing import Final, Protocol
 
 from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_delay
 
@@ -47,16 +47,31 @@ class Identity:
     name: str = ""
 
 
+BEFORE_TIME: Final[Seconds] = -1.0
+"""What the emulated clock shows until everybody is up and time begins."""
+
+
+class SharedEpoch(Protocol):
+    """A number in memory that all processes of a run share (multiprocess.RawValue)."""
+
+    value: int
+
+
 @dataclass(frozen=True)
 class Clock:
-    """Emulated time. `epoch_ns` is a moment of CLOCK_MONOTONIC, which all processes share."""
+    """Emulated time, the same in all processes: CLOCK_MONOTONIC is the machine's.
+
+    `epoch_ns` is the moment at which emulated time is 0. A shared one is 0 until time begins, and the
+    clock stands at `BEFORE_TIME` till then.
+    """
 
     speed: float
-    epoch_ns: int
+    epoch_ns: int | SharedEpoch
 
     def now(self) -> Seconds:
         """Emulated seconds since the epoch."""
-        return (time.monotonic_ns() - self.epoch_ns) * self.speed / 1e9
+        epoch = self.epoch_ns if isinstance(self.epoch_ns, int) else self.epoch_ns.value
+        return (time.monotonic_ns() - epoch) * self.speed / 1e9 if epoch else BEFORE_TIME
 
     def real_ms(self, seconds: Seconds) -> float:
         """How many real milliseconds that many emulated seconds are."""

@@ -28,6 +28,8 @@ from hypervisor.public.units import Commit, DomId
 JOURNAL_FORMAT: Final = "claimlab-journal"
 HISTORY_FORMAT: Final = "claimlab-history"
 VERSION: Final = 1
+LONG_BUFFER: Final = 1 << 16
+"""Bytes."""
 
 
 class JournalError(Exception):
@@ -91,6 +93,10 @@ class StreamWriter:
 
     def _append(self, record: object) -> None:
         self._encoder.encode_into(record, self._buffer, -1)
+
+    def is_long(self) -> bool:
+        """True when enough is buffered to be worth a write of its own."""
+        return len(self._buffer) > LONG_BUFFER
 
     def flush(self) -> None:
         """Hand everything to the operating system, so that it survives this process."""

@@ -21,18 +21,23 @@ from typing import Any, Final
 import msgspec
 
 from hypervisor.core.host import Host, HostConfig, new_host
+from hypervisor.core.invariants import Broken, check, check_counters, unpermitted
 from hypervisor.core.machine import Machine, Operation, StepResult
 from hypervisor.core.releases import release
-from hypervisor.core.steps import Caller, Emission
+from hypervisor.core.steps import Caller, Emission, Step
 from hypervisor.journal import JournalWriter
 from hypervisor.public.requests import Request, VirqEvent
 from hypervisor.public.units import VIRQ_DOM_EXC, DomId
 from hypervisor.session.server import ServerSession
-from hypervisor.session.speakers import Role, RunningCall
+from hypervisor.session.speakers import Key, Role, RunningCall
 from hypervisor.transport import Sent, Server
 
 IDLE_MS: Final = 100
 """Longest sleep: how soon a stop is noticed, and how often leases are looked at."""
+
+CHECK_EVERY: Final = 2000
+"""Atomic steps between two looks at whether the books balance; a look costs O(domains)."""
+VIOLATIONS_KEPT: Final = 20
 
 Underway = tuple[Operation, RunningCall]
 
@@ -70,6 +75,7 @@ class Hypervisor:
         self._server = server
         self._journal = journal
         self._underway: deque[Underway] = deque()
+        self._callers: dict[Key, Caller] = {}
         self._stuck = True  # nothing can move before something arrives
         self._lease_check = 0
         self._counted: dict[str, int] = {}
@@ -80,6 +86,9 @@ class Hypervisor:
         """Frames for peers that take nothing in."""
         self.gone = 0
         """Frames for peers that are not there any more."""
+        self.violations: list[str] = []
+        """Invariants that broke without a rule of the release to permit it; the first few."""
+        self._next_check = CHECK_EVERY
 
     def run(self, stop: Callable[[], bool]) -> None:
         """Rounds until `stop()`; it is looked at after each and at least every IDLE_MS."""
@@ -88,12 +97,16 @@ class Hypervisor:
         self._session.close()
         self._take_in(0)
         self._finish_round()
+        self._judge(check(self._machine.host, self._pending()))
         self._note("end", self.stats())
 
     def round(self, idle_ms: int) -> None:
         """One round; waits at most `idle_ms` when nothing can move."""
         self._take_in(idle_ms if self._stuck else 0)
         self._stuck = not self._step_each()
+        if self._machine.commit >= self._next_check:
+            self._next_check = self._machine.commit + CHECK_EVERY
+            self._judge(check_counters(self._machine.host, self._pending()))
         self._finish_round()
 
     def _take_in(self, timeout_ms: int) -> None:
@@ -165,19 +178,31 @@ class Hypervisor:
                 domain_died = domain_died or event.virq == VIRQ_DOM_EXC
         if domain_died:
             self._session.domains_gone(monotonic_ms())
+            self._callers.clear()  # the dead among them call no more
             self._underway = deque(one for one in self._underway if not one[0].abandoned)
+
+    def _pending(self) -> list[Step]:
+        return [one.pending for one, _ in self._underway if one.pending is not None]
+
+    def _judge(self, broken: Iterable[Broken]) -> None:
+        """Keep what no rule of the release permits; it makes the run invalid, it does not stop it."""
+        host = self._machine.host
+        for one in unpermitted(broken, host.release):
+            text = f"{one.invariant} at commit {host.commit}: {one.detail}"
+            self._note("violation", {"text": text})
+            if len(self.violations) < VIOLATIONS_KEPT:
+                self.violations.append(text)
 
     # ---- the end of a round
 
     def _finish_round(self) -> None:
         """Journal first, replies after it: nobody is told what is not on record."""
-        session = self._session
-        if session.notes:
-            for note in session.notes:
-                self._note(note.kind, note.fields)
-            session.notes.clear()
-        if self._journal is not None:
-            self._journal.flush()
+        session, journal = self._session, self._journal
+        for note in session.notes:
+            self._note(note.kind, note.fields)
+        session.notes.clear()
+        if journal is not None and (session.outbox or self._stuck or journal.is_long()):
+            journal.flush()
         if session.outbox:
             self._send_all()
 
@@ -228,6 +253,7 @@ class Hypervisor:
             "commit": self._machine.commit,
             "refusals": {error: count for error, count in session.refusals.items() if count},
             "unfinished": len(self._underway),
+            "violations": self.violations,
         }
 
 

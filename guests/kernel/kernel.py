@@ -45,7 +45,7 @@ class GuestKernel:
     ) -> None:
         self._world = world
         self._config = config
-        self._started = world.now()
+        self._started = max(0.0, world.now())
         self._ended = self._started
         self._ending = RUNNING
         self._tick_task: Task[None] | None = None
@@ -107,6 +107,8 @@ class GuestKernel:
 
     async def _live(self) -> None:
         await self._watch.boot()
+        while self._world.now() < 0:  # everybody is to begin at the same moment
+            await self._world.sleep(-self._world.now())
         self._watch_task = self._world.spawn(self._guarded(self._watch.follow), "xenstore")
         while True:
             self._tick()

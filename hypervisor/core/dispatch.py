@@ -3,6 +3,7 @@
 from typing import assert_never
 
 from hypervisor.core.decrease import decrease_reservation
+from hypervisor.core.destroy import destroy_domain
 from hypervisor.core.exchange import memory_exchange
 from hypervisor.core.foreign import map_foreign, unmap_foreign
 from hypervisor.core.host import Host
@@ -15,7 +16,7 @@ from hypervisor.core.information import (
     maximum_reservation,
     physinfo,
 )
-from hypervisor.core.lifecycle import create_domain, destroy_domain, pause_domain, unpause_domain
+from hypervisor.core.lifecycle import create_domain, pause_domain, unpause_domain
 from hypervisor.core.limits import claim_pages, max_mem, set_paging_mempool_size
 from hypervisor.core.populate import increase_reservation, populate_physmap
 from hypervisor.core.steps import Caller, Steps

@@ -39,16 +39,22 @@ class LowMemoryVirq:
         """True when the VIRQ must be raised. `available` is free less claims, as unsigned long."""
         available &= ULONG_MASK
         if available <= self.threshold:
-            self.high = 1 << (self.order + 1)
+            self.high = _power(self.order + 1)
             self.order = max(self.order - 1, 0)
-            self.threshold = 1 << self.order
+            self.threshold = _power(self.order)
             return True
         if available >= self.high:
             self.order += 1
-            self.threshold = 1 << self.order
-            self.high = NEVER_HIGH if self.threshold == self.original else 1 << (self.order + 2)
+            self.threshold = _power(self.order)
+            self.high = NEVER_HIGH if self.threshold == self.original else _power(self.order + 2)
         return False
 
     def content(self) -> tuple[int, ...]:
         """What the host digest covers."""
         return (self.threshold, self.original, self.order, self.high)
+
+
+def _power(order: int) -> Pages:
+    # A negative free - claims wraps (C27) and looks like plenty, so the order can climb without end; x86
+    # takes a shift count modulo 64.
+    return 1 << (order & 63)

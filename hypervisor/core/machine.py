@@ -116,6 +116,26 @@ class Machine:
             self._wake()
         return StepResult(commit, step.name, reply, emissions)
 
+    def run(self, operation: Operation) -> Reply:
+        """Do all its steps with nobody in between, events dropped. AssertionError when others hold a lock.
+
+        The same steps as `step` takes, at half the cost: replays and set-ups have no second caller.
+        """
+        assert not self._lock_holders and not operation.parked, "somebody else is under way"
+        host, send = self.host, operation.steps.send
+        if not operation.first_commit:
+            operation.first_commit = host.commit + 1
+        try:
+            while True:
+                host.commit += 1
+                send(None)
+        except StopIteration as finished:
+            reply = self._finish(operation, finished.value, host.commit)
+        host.emissions.clear()
+        if host.unpaused or host.gone:
+            self._wake()
+        return reply
+
     def _finish(self, operation: Operation, result: Result, commit: Commit) -> Reply:
         operation.pending = None
         operation.last_commit = commit
@@ -146,7 +166,4 @@ class Machine:
 
 def run_alone(machine: Machine, caller: Caller, request: Request) -> Reply:
     """Carry a request out with nobody else moving in between. AssertionError if it cannot finish."""
-    operation = machine.submit(caller, request)
-    while operation.reply is None:
-        machine.step(operation)
-    return operation.reply
+    return machine.run(machine.submit(caller, request))

@@ -92,13 +92,13 @@ LIFE = st.one_of(
         st.sampled_from((0, 0, CDF_HVM, CDF_HVM, CDF_HVM | CDF_HAP, CDF_HAP)),
     ),
     st.builds(CreateDomain, st.sampled_from((1, 2)), st.sampled_from((0, CDF_HVM))),
-    st.builds(DestroyDomain, DOMIDS),
+    st.builds(DestroyDomain, st.sampled_from((0, 2, 4, 9, DOMID_SELF))),
     st.builds(PauseDomain, DOMIDS),
     st.builds(UnpauseDomain, DOMIDS),
     st.builds(UnpauseDomain, LIVE),
     st.builds(MaxMem, DOMIDS, TOTALS.map(lambda pages: pages * 4)),
     st.builds(MaxMem, LIVE, st.just(1_000_000 * 4)),
-    st.builds(SetPagingMempoolSize, DOMIDS, st.integers(0, 40).map(lambda pages: pages * PAGE_SIZE)),
+    st.builds(SetPagingMempoolSize, LIVE, st.integers(200, 300).map(lambda pages: pages * PAGE_SIZE)),
     st.builds(SetPagingMempoolSize, DOMIDS, st.sampled_from((5, 1 << 24, PAGE_SIZE * 400))),
 )
 FOREIGN = st.one_of(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypervisor.core.domain import Domain
 from hypervisor.core.host import HostConfig, new_host
-from hypervisor.core.invariants import Broken, check, unpermitted
+from hypervisor.core.invariants import Broken, check, check_counters, unpermitted
 from hypervisor.core.machine import Machine, Operation, StepResult, run_alone
 from hypervisor.core.releases import RELEASES, release
 from hypervisor.core.steps import Caller
@@ -77,7 +77,9 @@ class SmallHost:
         result = self.machine.step(operation)
         if operation.reply is not None and operation in self.under_way:
             self.under_way.remove(operation)
-        self.assert_sound(self.auditor.after(declared))
+        pending = [one.pending for one in self.under_way if one.pending is not None]
+        broken = self.auditor.after(declared) + check_counters(self.host, pending)
+        assert unpermitted(broken, self.host.release) == ()
         return result
 
     def step_until(self, operation: Operation, pending: str) -> None:
@@ -89,6 +91,7 @@ class SmallHost:
         """Step to the reply, nobody else moving."""
         while operation.reply is None:
             self.step(operation)
+        self.assert_sound()
         return operation.reply
 
     def call(self, request: Request, caller: Caller = CONTROL) -> Reply:
@@ -139,18 +142,14 @@ class SmallHost:
         """A domain that takes memory until exactly this much is free."""
         filler = self.create()
         assert self.free >= pages
-        self.grow(filler, self.free - pages)
+        run_alone(self.machine, CONTROL, IncreaseReservation(filler.domid, self.free - pages))
         assert self.free == pages
+        self.auditor = Auditor(self.host)  # so many steps are not judged one by one
         return filler
 
     def frames_of(self, who: Caller) -> list[Mfn]:
         """The domain's frames, ascending."""
         return [mfn for mfn in range(self.host.total_pages) if self.host.frames.owner(mfn) == who.domid]
-
-
-def run(machine: Machine, request: Request, caller: Caller = CONTROL) -> Reply:
-    """Run a request alone on a bare machine."""
-    return run_alone(machine, caller, request)
 
 
 def singles(frames: list[int]) -> Runs:

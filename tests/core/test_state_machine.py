@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -24,6 +24,7 @@ from hypervisor.core.releases import RELEASES, release
 from hypervisor.core.steps import Caller
 from hypervisor.core.transitions import Auditor, contents, trace
 from hypervisor.public.domctl import (
+    CDF_HAP,
     CDF_HVM,
     CreateDomain,
     DestroyDomain,
@@ -41,6 +42,7 @@ from hypervisor.public.memory import (
     PopulatePhysmap,
 )
 from hypervisor.public.requests import Reply, Request
+from hypervisor.public.units import UINT_MAX
 from tests.core.requests_for_small_host import CALLERS, REQUESTS
 
 CONTROL = Caller(0, 0)
@@ -60,19 +62,27 @@ class AnyInterleaving(RuleBasedStateMachine):
         self.steps = 0
         self.sound = False
 
-    @initialize(nodes=st.sampled_from(NODES), threshold=st.sampled_from((0, 1, 64, None)))
-    def boot(self, nodes: tuple[int, ...], threshold: int | None) -> None:
-        """A host of a few MiB, with two domains that may have memory."""
+    @initialize(
+        nodes=st.sampled_from(NODES),
+        threshold=st.sampled_from((0, 1, 64, None)),
+        kind=st.sampled_from((CDF_HVM, CDF_HVM, CDF_HVM | CDF_HAP)),
+        spare=st.sampled_from((None, 10, 40, 150)),
+    )
+    def boot(self, nodes: tuple[int, ...], threshold: int | None, kind: int, spare: int | None) -> None:
+        """A host of a few MiB with an HVM and a PV domain, and a third that leaves `spare` pages free."""
         config = HostConfig(nodes, dom0_pages=24, xen_pages=40, low_mem_virq_pages=threshold)
         self.machine = Machine(new_host(config, release(self.release_name)))
         self.host = self.machine.host
         self.auditor = Auditor(self.host)
-        for domid, flags in ((1, CDF_HVM), (2, 0)):
+        for domid, flags in ((1, kind), (2, 0), (3, 0)):
             self.run_to_end(CreateDomain(domid, flags))
-            self.run_to_end(MaxMem(domid, 4 * 1200))
+            self.run_to_end(MaxMem(domid, 4 * (UINT_MAX if domid == 3 else 4000)))
             self.run_to_end(UnpauseDomain(domid))
         self.run_to_end(PopulatePhysmap(1, ((0, 60),)))
         self.run_to_end(IncreaseReservation(2, 60))
+        if spare is not None:
+            self.run_to_end(IncreaseReservation(3, (self.host.heap.total_avail - spare) >> 5, 5))
+            self.run_to_end(IncreaseReservation(3, self.host.heap.total_avail - spare))
 
     # What callers do
 
@@ -86,14 +96,52 @@ class AnyInterleaving(RuleBasedStateMachine):
         self.submit(caller, request)
 
     @precondition(room)
-    @rule(domid=st.sampled_from((1, 2)), pages=st.integers(1, 40), order=st.sampled_from((0, 0, 2)))
-    def build(self, domid: int, pages: int, order: int) -> None:
-        """A toolstack claims what is unclaimed and fills it: the case that leans on a claim."""
+    @rule(
+        domid=st.sampled_from((1, 2)),
+        percent=st.sampled_from((20, 50, 100)),
+        order=st.sampled_from((0, 0, 1, 2)),
+        builders=st.integers(1, 2),
+    )
+    def build(self, domid: int, percent: int, order: int, builders: int) -> None:
+        """A toolstack claims a share of what is unclaimed and fills it: the case that leans on a claim."""
         domain = self.host.find(domid)
         if domain is not None:
             unclaimed = max(self.host.heap.total_avail - self.host.outstanding_claims, 0)
-            self.submit(CONTROL, ClaimPages(domid, domain.tot_pages + min(pages << order, unclaimed)))
-            self.submit(CONTROL, IncreaseReservation(domid, pages, order))
+            share = unclaimed * percent // 100
+            self.submit(CONTROL, ClaimPages(domid, domain.tot_pages + share))
+            for _ in range(builders):
+                self.submit(CONTROL, IncreaseReservation(domid, max(share >> order, 1), order))
+
+    @precondition(room)
+    @rule(domid=st.sampled_from((1, 2, 3)), room_left=st.integers(-3, 20))
+    def clamp(self, domid: int, room_left: int) -> None:
+        """A toolstack sets max_pages near, or below, what the domain has."""
+        domain = self.host.find(domid)
+        if domain is not None:
+            self.submit(CONTROL, MaxMem(domid, 4 * max(domain.tot_pages + room_left, 0)))
+
+    @precondition(room)
+    @rule(domid=st.sampled_from((1, 2, 3)), total=st.sampled_from((1_000_000, 300, 200)))
+    def claim_now(self, domid: int, total: int) -> None:
+        """A toolstack claims at this moment, maybe in the middle of a populate or on a dying domain."""
+        self.step(self.submit(CONTROL, ClaimPages(domid, total)))
+
+    @precondition(lambda self: self.room() and self.host.outstanding_claims > self.host.heap.total_avail)
+    @rule(domid=st.sampled_from((1, 2, 3)))
+    def claim_in_the_window(self, domid: int) -> None:
+        """A toolstack claims more than the host has while free - claims is negative (C14)."""
+        for request in (MaxMem(domid, 4 * UINT_MAX), ClaimPages(domid, 1_000_000)):
+            operation = self.submit(CONTROL, request)
+            if self.machine.is_runnable(operation):
+                self.step(operation)
+
+    @precondition(room)
+    @rule(domid=st.sampled_from((1, 2)), flags=st.sampled_from((CDF_HVM, 0)))
+    def revive(self, domid: int, flags: int) -> None:
+        """A toolstack makes the domain anew, under its old number, if it went."""
+        if self.host.find(domid) is None:
+            self.submit(CONTROL, CreateDomain(domid, flags))
+            self.submit(CONTROL, MaxMem(domid, 4 * 400))
 
     @precondition(room)
     @rule(at=st.integers(0, 5000), count=st.integers(1, 8), what=st.integers(0, 5), domid=st.integers(0, 3))
@@ -118,10 +166,11 @@ class AnyInterleaving(RuleBasedStateMachine):
         )
 
     @precondition(room)
-    @rule(domid=st.sampled_from((1, 1, 2, 3)))
-    def kill(self, domid: int) -> None:
+    @rule(domid=st.sampled_from((1, 1, 2, 3)), really=st.booleans())
+    def kill(self, domid: int, really: bool) -> None:
         """A toolstack destroys a domain in the middle of whatever goes on."""
-        self.submit(CONTROL, DestroyDomain(domid))
+        if really:
+            self.submit(CONTROL, DestroyDomain(domid))
 
     # Who moves next
 
@@ -178,7 +227,6 @@ class AnyInterleaving(RuleBasedStateMachine):
 
     def step(self, operation: Operation) -> str:
         declared = operation.pending
-        if self.steps > 9000: raise RuntimeError(f"steps {operation.request} {declared}")
         assert declared is not None
         self.sound = False
         result = self.machine.step(operation)
@@ -240,26 +288,35 @@ class AnyInterleaving(RuleBasedStateMachine):
         assert self.host.heap.total_avail == self.host.total_pages - 40 - self.host.domains[0].tot_pages
 
 
-def state_machine(name: str) -> type[AnyInterleaving]:
-    """The state machine of one release, named so that a failure tells which."""
-    return type(f"AnyInterleavingOn{name.replace('.', '_')}", (AnyInterleaving,), {"release_name": name})
+def explore(name: str, examples: int, length: int) -> None:
+    """Run the state machine of one release, a class named so that a failure tells which."""
+    machine = type(f"AnyInterleavingOn{name.replace('.', '_')}", (AnyInterleaving,), {"release_name": name})
+    wanted = settings(
+        settings(),
+        max_examples=examples,
+        stateful_step_count=length,
+        phases=(Phase.explicit, Phase.generate, Phase.shrink),
+    )
+    run_state_machine_as_test(machine, settings=wanted)
 
 
-@pytest.mark.rule("I1", "I2", "I3", "I4", "I5", "I6", "I9", "P1", "P2", "P3", "P4", "P5", "P9", "P10")
+INVARIANTS = pytest.mark.rule(
+    "I1", "I2", "I3", "I4", "I5", "I6", "I9", "P1", "P2", "P3", "P4", "P5", "P9", "P10"
+)
+
+
+@INVARIANTS
+@pytest.mark.timeout(600)  # only a failure takes long: it is shrunk to its shortest form
 @pytest.mark.parametrize("name", tuple(RELEASES))
 def test_invariants_hold_after_every_step(name: str) -> None:
     """No interleaving of any requests breaks an invariant that the release does not break itself."""
-    run_state_machine_as_test(
-        state_machine(name), settings=settings(settings(), max_examples=30, stateful_step_count=40)
-    )
+    explore(name, examples=45, length=50)
 
 
+@INVARIANTS
 @pytest.mark.long
-@pytest.mark.timeout(1500)
-@pytest.mark.rule("I1", "I2", "I3", "I4", "I5", "I6", "I9", "P1", "P2", "P3", "P4", "P5", "P9", "P10")
+@pytest.mark.timeout(3000)
 @pytest.mark.parametrize("name", tuple(RELEASES))
 def test_invariants_hold_in_long_histories(name: str) -> None:
     """The same over many and longer histories."""
-    run_state_machine_as_test(
-        state_machine(name), settings=settings(settings(), max_examples=400, stateful_step_count=120)
-    )
+    explore(name, examples=400, length=120)

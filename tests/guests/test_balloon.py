@@ -50,7 +50,7 @@ def test_one_call_at_a_time_names_512_order_0_frames_of_its_own() -> None:
 
 @pytest.mark.rule("G5", "G8")
 def test_a_clamped_guest_backs_off_and_sleeps_on_when_the_limit_is_restored() -> None:
-    """Populate answers 0 under a lowered max_pages, the waits double, and restoring the limit wakes nobody."""
+    """Populate answers 0 under a lowered max_pages, waits double, and restoring the limit wakes nobody."""
     host = VirtualHost()
     guest = boot(host)
     host.set_max(guest.domid, START)
