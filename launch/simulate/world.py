@@ -10,7 +10,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from hypervisor.core.machine import Machine, Operation, StepResult
 from hypervisor.core.steps import Caller, Emission
@@ -18,6 +18,7 @@ from hypervisor.public.errors import WireError
 from hypervisor.public.requests import Event, Reply, Request, VirqEvent
 from hypervisor.public.units import DOMID_DOM0, VIRQ_DOM_EXC, DomId, Seconds
 from hypervisor.public.world import RefusedByWireError, WorldCoroutine
+from hypervisor.session.world import HistorySink
 from hypervisor.tasks import Future, Loop, Task
 
 T = TypeVar("T")
@@ -25,18 +26,6 @@ T = TypeVar("T")
 Choose = Callable[[Sequence[Operation]], int]
 """Which of the runnable operations takes the next step: an index. They come longest waiting first."""
 Observe = Callable[[Operation, StepResult], None]
-
-
-class HistorySink(Protocol):
-    """As `hypervisor.session.world.HistorySink`; its times are the simulator's."""
-
-    def invoked(self, domid: DomId, incarnation: int, seq: int, requests: tuple[Request, ...]) -> None:
-        """The Call was handed over for sending."""
-        ...
-
-    def returned(self, domid: DomId, incarnation: int, seq: int, replies: tuple[Reply, ...] | str) -> None:
-        """Its outcome: the replies, or a `WireError` value."""
-        ...
 
 
 class SimCall:

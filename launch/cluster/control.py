@@ -1,0 +1,68 @@
+"""The launcher's own voice on the host: a control-domain connection for setting up and looking round."""
+
+from __future__ import annotations
+
+import secrets
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from hypervisor.edge import Clock, Identity, run_party
+from hypervisor.public.domctl import DestroyDomain, DomainInfo, DomainInfoList, GetDomainInfoList
+from hypervisor.public.errors import Errno
+from hypervisor.public.memory import MaximumRamPage
+from hypervisor.public.units import DOMID_DOM0, DomId, Seconds
+from hypervisor.public.world import World
+
+T = TypeVar("T")
+ROUND_TRIPS: Final = 200
+
+
+class ControlLostError(Exception):
+    """The hypervisor did not answer the launcher to the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """Where the toolstacks' socket is, and the secret that opens it."""
+
+    endpoint: str
+    secret: bytes
+
+    def run(self, body: Callable[[World], Awaitable[T]], stop: Callable[[], bool]) -> T:
+        """Run one coroutine as the control domain. ControlLostError when `stop()` ended it first."""
+        answers: list[T] = []
+
+        async def main(world: World) -> None:
+            answers.append(await body(world))
+
+        clock = Clock(1.0, time.monotonic_ns())  # the launcher lives in real time
+        identity = Identity(DOMID_DOM0, secrets.randbits(63), self.secret, "launcher")
+        run_party(main, endpoint=self.endpoint, identity=identity, clock=clock, seed=0, stop=stop)
+        if not answers:
+            raise ControlLostError("the hypervisor left before it had answered the launcher")
+        return answers[0]
+
+
+async def list_domains(world: World) -> tuple[DomainInfo, ...]:
+    """All domains but dom0."""
+    reply = await world.hypercall(GetDomainInfoList(first_domain=DOMID_DOM0 + 1, max_domains=1 << 15))
+    return reply.value.domains if isinstance(reply.value, DomainInfoList) else ()
+
+
+async def destroy(world: World, domid: DomId) -> None:
+    """Destroy to the end, calling again while a 4.3 answers EAGAIN (C31)."""
+    while (await world.hypercall(DestroyDomain(domid))).ret == -Errno.EAGAIN:
+        pass
+
+
+async def measure_round_trip(world: World) -> Seconds:
+    """Median of real seconds of a hypercall that only reads, nothing else being asked meanwhile."""
+    taken: list[float] = []
+    for _ in range(ROUND_TRIPS):
+        before = time.perf_counter()
+        await world.hypercall(MaximumRamPage())
+        taken.append(time.perf_counter() - before)
+    return statistics.median(taken)

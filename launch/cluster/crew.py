@@ -1,0 +1,131 @@
+"""The processes of a run, started and stopped by their own handles.
+
+Start method: forkserver with the parties' modules preloaded (a guest starts in milliseconds). Never by
+name or by a pid that somebody else may have by now.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import multiprocess
+
+from hypervisor.edge import SharedEpoch
+
+START_METHOD: Final = "forkserver"
+PRELOAD: Final = ("__main__", "hypervisor.process", "guests.process", "toolstack.process")
+TERM_SECONDS: Final = 10.0
+"""Real seconds a process has to leave after SIGTERM before it is killed."""
+
+Recorder = Callable[[str, int], None]
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """One process: what it is, its handle, and whether its end was ours to cause."""
+
+    role: str
+    process: BaseProcess
+    log: Path
+    dismissed: bool = False
+
+    @property
+    def alive(self) -> bool:
+        """True while it runs."""
+        return self.process.is_alive()
+
+    @property
+    def failed(self) -> bool:
+        """True when it ended by itself in any other way than by returning."""
+        return not self.dismissed and self.process.exitcode not in (None, 0)
+
+    def ending(self) -> str:
+        """How it ended, for the summary."""
+        code = self.process.exitcode
+        if code is not None and code < 0:
+            return f"{self.role} (pid {self.process.pid}) was ended by signal {-code}"
+        text = f"{self.role} (pid {self.process.pid}) ended with exit code {code}"
+        last = _last_line(self.log)
+        return f"{text}: {last}" if last else text
+
+
+class Crew:
+    """All processes of one run on one host. A context manager: leaving it leaves nothing behind."""
+
+    def __init__(self, folder: Path, record: Recorder) -> None:
+        """Logs go to `folder`; `record` is told every role and pid."""
+        self._context = multiprocess.get_context(START_METHOD)
+        self._context.set_forkserver_preload(list(PRELOAD))
+        self._folder = folder
+        self._record = record
+        self._members: list[Member] = []
+
+    def shared_epoch(self) -> SharedEpoch:
+        """A number that every process started with it can see change; 0 for now."""
+        epoch: SharedEpoch = self._context.RawValue("q", 0)
+        return epoch
+
+    def start(self, role: str, target: Callable[..., None], *arguments: Any) -> Member:
+        """Run `target(*arguments)` in a process of its own, its output in <role>.log."""
+        log = self._folder / f"{role}.log"
+        process = self._context.Process(
+            target=_logged, args=(log, target, arguments), name=f"claimlab {role}"
+        )
+        process.start()
+        member = Member(role, process, log)
+        self._members.append(member)
+        assert process.pid is not None
+        self._record(role, process.pid)
+        return member
+
+    def dismiss(self, member: Member) -> None:
+        """Ask one to leave (SIGTERM). Waits for nothing."""
+        member.dismissed = True
+        if member.alive:
+            member.process.terminate()
+
+    def wait(self, member: Member, seconds: float = TERM_SECONDS) -> None:
+        """Wait for one that was dismissed; after `seconds` real seconds it is killed."""
+        member.process.join(seconds)
+        if member.alive:
+            member.process.kill()
+            member.process.join()
+
+    def failures(self) -> list[str]:
+        """How each that ended by itself, and not well, ended."""
+        return [member.ending() for member in self._members if member.failed]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for member in self._members:
+            self.dismiss(member)
+        for member in self._members:
+            self.wait(member)
+            member.process.close()
+
+
+def _logged(log: Path, target: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    """In the child: all output to the log, and a traceback of ours as its end."""
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    os.dup2(descriptor, sys.stdout.fileno())
+    os.dup2(descriptor, sys.stderr.fileno())
+    target(*arguments)
+
+
+def _last_line(log: Path) -> str:
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    return lines[-1].strip() if lines else ""

@@ -1,0 +1,314 @@
+"""One scheme on one host, once: processes up, orders out, outcomes in, everything down again."""
+
+from __future__ import annotations
+
+import heapq
+import json
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from tenacity import RetryError, Retrying, retry_if_not_result, stop_after_delay, wait_fixed
+
+from guests.process import GuestProcess, guests_process, read_reports
+from guests.report import GuestReport
+from hypervisor.edge import Clock, Identity
+from hypervisor.process import ServeConfig, serve_process
+from hypervisor.public.orders import DestroyOrder, LaunchOrder, Outcome, Stage
+from hypervisor.public.units import Pages, Seconds
+from hypervisor.transport import Server, ipc_endpoints
+from launch.arrivals.arrival import Arrival
+from launch.cluster.control import Control, destroy, list_domains, measure_round_trip
+from launch.cluster.crew import Crew, Member
+from launch.cluster.desk import ROLE, Desk, Enlisted, News
+from launch.cluster.host_config import host_config
+from launch.cluster.leftovers import Identified, find_leftovers
+from launch.cluster.plans import GuestPlan, Kind, guest_config, plan_built
+from launch.cluster.population import Resident, populate, wait_for_balloon_drivers
+from launch.errors import UsageError
+from launch.scenario.models import Scenario
+from toolstack.process import ToolstackProcess, toolstack_process
+
+READY_SECONDS: Final = 60.0
+"""Real seconds for a party to come up."""
+FAREWELL_SECONDS: Final = 20.0
+"""Real seconds for the toolstacks to put back what they changed."""
+LOOK_MS: Final = 20
+"""Longest real wait of the launcher's loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostPlan:
+    """What is to be run: the same for every scheme of a repeat."""
+
+    scenario: Scenario
+    repeat: int
+    guests: Sequence[GuestPlan]
+    arrivals: Sequence[Arrival]
+
+
+@dataclass(slots=True)
+class HostResult:
+    """What came of it."""
+
+    ordered_at: dict[int, Seconds] = field(default_factory=dict[int, Seconds])
+    outcomes: list[Outcome] = field(default_factory=list[Outcome])
+    reports: tuple[GuestReport, ...] = ()
+    leftovers: tuple[str, ...] = ()
+    violations: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list[str])
+    round_trip: Seconds | None = None
+
+
+class PartyLostError(Exception):
+    """The hypervisor, or every toolstack, ended in the middle of a run."""
+
+
+class HostRun:
+    """One run on one host. Make it, call `run`, throw it away."""
+
+    def __init__(self, plan: HostPlan, scheme: str, folder: Path, sockets: Path, crew: Crew) -> None:
+        """`folder` keeps what remains, `sockets` (short path, mode 0700) goes with the run."""
+        self._plan = plan
+        self._scenario = plan.scenario
+        self._scheme = scheme
+        self._folder = folder
+        self._crew = crew
+        self._control_secret = secrets.token_bytes(32)
+        self._orders_secret = secrets.token_bytes(32)
+        self._endpoints = ipc_endpoints(sockets, ("guests", "toolstacks"))
+        self._orders_endpoints = ipc_endpoints(sockets, (ROLE,))
+        self._epoch = crew.shared_epoch()
+        self._clock = Clock(self._scenario.speed, self._epoch)
+        self._result = HostResult()
+        self._toolstacks: list[Member] = []
+        self._guests: dict[Identified, Member] = {}
+        self._lifetime_max: dict[Identified, Pages] = {}
+        self._built: dict[int, Outcome] = {}
+        self._orders: dict[int, LaunchOrder] = {}
+        self._expiries: list[tuple[Seconds, int]] = []
+        (folder / "guests").mkdir(exist_ok=True)
+
+    def run(self) -> HostResult:
+        """From nothing to nothing. PartyLostError when the hypervisor does not live to the end."""
+        hypervisor = self._start_hypervisor()
+        control = self._control()
+        self._result.round_trip = control.run(measure_round_trip, lambda: not hypervisor.alive)
+        residents = control.run(
+            lambda world: populate(world, self._plan.guests, self._scenario), lambda: not hypervisor.alive
+        )
+        self._start_guests(residents)
+        control.run(
+            lambda world: wait_for_balloon_drivers(world, residents),
+            lambda: not hypervisor.alive or bool(self._crew.failures()),
+        )
+        with closing(Server(self._orders_endpoints)) as server:
+            desk = Desk(server, self._orders_secret)
+            self._start_toolstacks(desk, server)
+            self._epoch.value = time.monotonic_ns()  # everybody is up: emulated time begins
+            self._keep_house(desk, hypervisor)
+            self._dismiss_toolstacks(desk)
+        self._stop_guests()
+        self._close_books(control, hypervisor)
+        return self._result
+
+    def cut_short(self, reason: str) -> HostResult:
+        """What is known when a party was lost: an invalid run, with the reason."""
+        self._result.violations += (f"the run ended early: {reason}",)
+        self._result.notes += self._crew.failures()
+        self._result.reports = read_reports(self._folder / "guests")
+        return self._result
+
+    # ---- coming up
+
+    def _start_hypervisor(self) -> Member:
+        ready = self._folder / "hypervisor-ready.json"
+        config = ServeConfig(
+            host=host_config(self._scenario.host),
+            release=self._scenario.release,
+            endpoints=self._endpoints,
+            host_key=secrets.token_bytes(32),
+            control_secret=self._control_secret,
+            journal=self._folder / "journal.msgpack",
+            ready=ready,
+            stats=self._folder / "hypervisor.json",
+            lease_ms=2000,
+        )
+        member = self._crew.start("hypervisor", serve_process, config)
+        self._await(lambda: ready.exists() or not member.alive, member)
+        return member
+
+    def _await(self, condition: Callable[[], bool], member: Member) -> None:
+        try:
+            Retrying(
+                retry=retry_if_not_result(bool), stop=stop_after_delay(READY_SECONDS), wait=wait_fixed(0.005)
+            )(condition)
+        except RetryError:
+            raise PartyLostError(f"{member.role} did not come up in {READY_SECONDS:g} s") from None
+        if not member.alive:
+            raise PartyLostError(member.ending())
+
+    def _control(self) -> Control:
+        return Control(self._endpoints["toolstacks"], self._control_secret)
+
+    def _start_guests(self, residents: Sequence[Resident]) -> None:
+        per_process = self._scenario.guests.per_process
+        for first in range(0, len(residents), per_process):
+            self._start_guest_process(residents[first : first + per_process])
+
+    def _start_guest_process(self, residents: Sequence[Resident]) -> None:
+        configs = tuple(
+            guest_config(self._scenario, one.plan, one.kind, one.identity, one.frames) for one in residents
+        )
+        process = GuestProcess(
+            endpoint=self._endpoints["guests"],
+            speed=self._scenario.speed,
+            epoch_ns=self._epoch,
+            guests=configs,
+            reports=self._folder / "guests",
+            history=self._folder / "guests" / f"{configs[0].name}.history",
+        )
+        member = self._crew.start(configs[0].name, guests_process, process)
+        for one in residents:
+            key = (one.identity.domid, one.identity.incarnation)
+            self._guests[key] = member
+            if one.max_pages is not None:
+                self._lifetime_max[key] = one.max_pages
+
+    def _start_toolstacks(self, desk: Desk, server: Server) -> None:
+        table = self._scenario.toolstack
+        for number in range(table.count):
+            process = ToolstackProcess(
+                name=f"{self._scheme}-{number}",
+                scheme=self._scheme,
+                parameters=self._scenario.scheme.get(self._scheme, {}),
+                parallel=table.parallel,
+                pages_per_second=table.pages_per_second,
+                endpoint=self._endpoints["toolstacks"],
+                control_secret=self._control_secret,
+                orders_endpoint=server.endpoints[ROLE],
+                orders_secret=self._orders_secret,
+                speed=self._scenario.speed,
+                epoch_ns=self._epoch,
+                seed=f"{self._scenario.seed}/{self._plan.repeat}/toolstack {number}",
+                history=self._folder / f"toolstack-{number}.history",
+            )
+            self._toolstacks.append(self._crew.start(f"toolstack-{number}", toolstack_process, process))
+        deadline = time.monotonic() + READY_SECONDS
+        while len(desk.staff) < table.count:
+            self._take_news(desk.look(LOOK_MS))
+            failed = [member for member in self._toolstacks if member.failed]
+            if failed or time.monotonic() > deadline:
+                reason = failed[0].ending() if failed else "a toolstack did not enlist in time"
+                raise UsageError(f"scheme {self._scheme}: {reason}")
+
+    # ---- the run itself
+
+    def _keep_house(self, desk: Desk, hypervisor: Member) -> None:
+        """Until the duration is over: orders out in time, built domains started, old ones ended."""
+        arrivals = list(enumerate(self._plan.arrivals, start=1))
+        arrivals.reverse()
+        while self._clock.now() < self._scenario.duration:
+            if not hypervisor.alive:
+                raise PartyLostError(hypervisor.ending())
+            now = self._clock.now()
+            while arrivals and arrivals[-1][1].t <= now:
+                self._order(desk, *arrivals.pop())
+            while self._expiries and self._expiries[0][0] <= now:
+                self._expire(desk, heapq.heappop(self._expiries)[1])
+            self._take_news(desk.look(LOOK_MS))
+
+    def _order(self, desk: Desk, number: int, arrival: Arrival) -> None:
+        order = LaunchOrder(
+            order=number,
+            pages=arrival.pages,
+            max_pages=arrival.pages,
+            builder=self._scenario.toolstack.builder,
+            vcpus=arrival.vcpus,
+            lifetime=arrival.lifetime,
+        )
+        self._orders[number] = order
+        self._result.ordered_at[number] = self._clock.now()
+        if not desk.launch(order):
+            self._result.notes.append(f"order {number}: no toolstack is left to take it")
+
+    def _take_news(self, news: News) -> None:
+        self._result.notes += news.complaints
+        for _, outcome in news.outcomes:
+            self._result.outcomes.append(outcome)
+            if outcome.stage == Stage.BUILT:
+                self._settle_in(outcome)
+        for one in news.farewells:
+            self._say_farewell(one)
+
+    def _say_farewell(self, one: Enlisted) -> None:
+        assert one.farewell is not None
+        self._result.notes += [f"{one.name}: could not undo: {line}" for line in one.farewell.leftovers]
+
+    def _settle_in(self, outcome: Outcome) -> None:
+        """A built domain is a guest: its process starts, and its lifetime runs."""
+        order = self._orders[outcome.order]
+        self._built[outcome.order] = outcome
+        if order.lifetime is not None:
+            heapq.heappush(self._expiries, (outcome.time + order.lifetime, order.order))
+        kind: Kind = "pv" if order.builder.startswith("pv") else "hvm"
+        name = f"guest-{outcome.domid}-{outcome.incarnation}"
+        identity = Identity(outcome.domid, outcome.incarnation, outcome.secret, name)
+        plan = plan_built(self._scenario, order, self._plan.repeat)
+        self._start_guest_process([Resident(plan, kind, identity, outcome.frames, None)])
+
+    def _expire(self, desk: Desk, number: int) -> None:
+        outcome = self._built[number]
+        member = self._guests.pop((outcome.domid, outcome.incarnation))
+        self._crew.dismiss(member)
+        if not desk.destroy(DestroyOrder(number, outcome.domid)):
+            self._result.notes.append(f"order {number}: the toolstack that built it cannot destroy it")
+
+    # ---- going down
+
+    def _dismiss_toolstacks(self, desk: Desk) -> None:
+        desk.dismiss()
+        deadline = time.monotonic() + FAREWELL_SECONDS
+        while time.monotonic() < deadline:
+            self._take_news(desk.look(LOOK_MS))
+            waiting = [one for one in desk.staff if one.farewell is None and not one.lost]
+            if not waiting or not any(member.alive for member in self._toolstacks):
+                break
+        for member in self._toolstacks:
+            if member.alive:
+                self._crew.wait(member)
+
+    def _stop_guests(self) -> None:
+        members = list(dict.fromkeys(self._guests.values()))
+        for member in members:
+            self._crew.dismiss(member)
+        for member in members:
+            self._crew.wait(member)
+        self._result.reports = read_reports(self._folder / "guests")
+
+    def _close_books(self, control: Control, hypervisor: Member) -> None:
+        """Leftovers first, then the clean-up, then what the hypervisor itself says about its books."""
+
+        def lost() -> bool:
+            return not hypervisor.alive
+
+        running = tuple(self._guests)
+        lifetime_max = self._lifetime_max
+        self._result.leftovers = control.run(lambda world: find_leftovers(world, lifetime_max, running), lost)
+
+        async def clean_up(world: Any) -> int:
+            domains = await list_domains(world)
+            for domain in domains:
+                await destroy(world, domain.domid)
+            return len(domains)
+
+        control.run(clean_up, lost)
+        self._crew.dismiss(hypervisor)
+        self._crew.wait(hypervisor)
+        self._result.notes += self._crew.failures()
+        stats = json.loads((self._folder / "hypervisor.json").read_text(encoding="utf-8"))
+        self._result.violations = tuple(stats.get("violations", ()))

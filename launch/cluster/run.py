@@ -1,0 +1,123 @@
+"""A whole `claimlab run`: every scheme and repeat, one after the other, on one host each."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from launch.attribution import attributions
+from launch.cluster.arrivals import plan_arrivals
+from launch.cluster.crew import Crew
+from launch.cluster.host_run import HostPlan, HostResult, HostRun, PartyLostError
+from launch.cluster.plans import plan_guests
+from launch.launches import Launch, fold
+from launch.results import Results
+from launch.scenario.complaints import Fault
+from launch.scenario.load import Loaded
+from launch.scenario.models import Scenario
+from launch.scenario.world import check_schemes, ensure_descriptors, parties
+from launch.summary import Report, SchemeSummary, Summary, summarise
+from toolstack.registry import SchemeError, known_schemes, make_scheme, objection
+
+Progress = Callable[[str], None]
+
+
+def check_run(loaded: Loaded) -> None:
+    """What must hold before a folder is made: schemes, their parameters, file descriptors."""
+    scenario = loaded.scenario
+    check_schemes(loaded, known_schemes(), _objection)
+    for scheme in scenario.schemes:
+        try:
+            make_scheme(scheme, scenario.scheme.get(scheme, {}))
+        except SchemeError as error:
+            raise loaded.error(Fault(("scheme", scheme), str(error))) from error
+    ensure_descriptors(parties(scenario, len(plan_arrivals(scenario, 1))))
+
+
+def _objection(scheme: str, release: str) -> str | None:
+    try:
+        return objection(scheme, release)
+    except SchemeError:
+        return None  # make_scheme says it better
+
+
+def run_scenario(loaded: Loaded, results: Results, progress: Progress) -> Report:
+    """Run it all and fold it into one report. `progress` gets a line for each stage."""
+    scenario = loaded.scenario
+    plans = [
+        HostPlan(scenario, repeat, plan_guests(scenario, repeat), plan_arrivals(scenario, repeat))
+        for repeat in range(1, scenario.repeats + 1)
+    ]
+    finished: dict[str, list[HostResult]] = {}
+    for scheme in scenario.schemes:
+        for plan in plans:
+            progress(_announcement(scenario, scheme, plan))
+            result = _run_one(plan, scheme, results)
+            finished.setdefault(scheme, []).append(result)
+            progress(f"  {_outcome_line(result)}")
+    return _report(scenario, finished)
+
+
+def _announcement(scenario: Scenario, scheme: str, plan: HostPlan) -> str:
+    seconds = scenario.duration / scenario.speed
+    return (
+        f"{scheme} (repeat {plan.repeat} of {scenario.repeats}): {len(plan.guests)} guests, "
+        f"{len(plan.arrivals)} launches, {scenario.duration:g} emulated s, about {seconds:.0f} s"
+    )
+
+
+def _outcome_line(result: HostResult) -> str:
+    launches = fold(result.ordered_at, result.outcomes)
+    counted: dict[str, int] = {}
+    for launch in launches:
+        counted[launch.verdict.value] = counted.get(launch.verdict.value, 0) + 1
+    return ", ".join(f"{count} {verdict}" for verdict, count in counted.items()) or "no launches"
+
+
+def _run_one(plan: HostPlan, scheme: str, results: Results) -> HostResult:
+    folder = results.host_directory(scheme, plan.repeat, plan.scenario.host.name)
+    sockets = Path(tempfile.mkdtemp(prefix="claimlab-"))
+    try:
+        with Crew(folder, results.record_process) as crew:
+            run = HostRun(plan, scheme, folder, sockets, crew)
+            try:
+                return run.run()
+            except PartyLostError as lost:
+                return run.cut_short(str(lost))
+    finally:
+        shutil.rmtree(sockets, ignore_errors=True)
+
+
+def _report(scenario: Scenario, finished: dict[str, list[HostResult]]) -> Report:
+    every = [(scheme, result) for scheme, repeats in finished.items() for result in repeats]
+    violations = tuple(f"{scheme}: {line}" for scheme, result in every for line in result.violations)
+    trips = [result.round_trip for _, result in every if result.round_trip is not None]
+    notes = [f"{scheme}: {line}" for scheme, result in every for line in result.notes]
+    return Report(
+        scenario=scenario.name,
+        summary=Summary(
+            valid=not violations,
+            seed=scenario.seed,
+            release=scenario.release,
+            speed=scenario.speed,
+            schemes={scheme: _scheme_summary(repeats) for scheme, repeats in finished.items()},
+        ),
+        round_trip=sorted(trips)[len(trips) // 2] if trips else None,
+        violations=violations,
+        leftovers={
+            scheme: tuple(line for result in repeats for line in result.leftovers)
+            for scheme, repeats in finished.items()
+        },
+        notes=(*notes, *attributions(scenario)),
+    )
+
+
+def _scheme_summary(repeats: list[HostResult]) -> SchemeSummary:
+    launches: list[Launch] = []
+    for result in repeats:
+        launches += fold(result.ordered_at, result.outcomes)
+    reports = [report for result in repeats for report in result.reports]
+    leftovers = [line for result in repeats for line in result.leftovers]
+    return summarise(launches, reports, leftovers)

@@ -1,0 +1,99 @@
+"""`claimlab serve`: one hypervisor in this process, for guests and toolstacks in any language."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from hypervisor.process import ServeConfig
+from hypervisor.process import serve as serve_host
+from hypervisor.transport import EndpointError, ipc_endpoints, tcp_endpoints
+from launch.cluster.host_config import host_config
+from launch.errors import UsageError
+from launch.scenario.load import Loaded
+
+ROLES: Final = ("guests", "toolstacks")
+SECRET_FILE: Final = "control-secret"
+JOURNAL: Final = "journal.msgpack"
+
+
+def serve(loaded: Loaded, directory: Path | None, tcp: str | None, as_json: bool) -> int:
+    """Serve until SIGINT or SIGTERM; 0. The control secret is left in a file only its owner can read.
+
+    Raises `UsageError` when an address or the folder cannot be used.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="claimlab-")) if directory is None else directory
+    try:
+        endpoints = ipc_endpoints(folder, ROLES)  # checks the folder, also where tcp is used
+        if tcp is not None:
+            endpoints = tcp_endpoints(dict.fromkeys(ROLES, 0), tcp)
+        config = ServeConfig(
+            host=host_config(loaded.scenario.host),
+            release=loaded.scenario.release,
+            endpoints=endpoints,
+            host_key=secrets.token_bytes(32),
+            control_secret=_write_secret(folder),
+            journal=_fresh(folder / JOURNAL),
+            ready=folder / "hypervisor-ready.json",
+            stats=folder / "hypervisor.json",
+        )
+        serve_host(config, _Attended(folder, as_json))
+    except EndpointError as error:
+        raise UsageError(str(error)) from error
+    return 0
+
+
+class _Attended:
+    """Somebody at the terminal: is told once where to connect, and ends it with Ctrl-C or SIGTERM."""
+
+    def __init__(self, folder: Path, as_json: bool) -> None:
+        self._folder = folder
+        self._as_json = as_json
+        self._told = False
+        self._stopping = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        self._stopping = True
+
+    def __call__(self) -> bool:
+        """Asked by the hypervisor between its rounds: time to stop?"""
+        if not self._told:
+            self._told = True
+            ready = json.loads((self._folder / "hypervisor-ready.json").read_text(encoding="utf-8"))
+            _tell(self._folder, ready["endpoints"], self._as_json)
+        return self._stopping
+
+
+def _fresh(journal: Path) -> Path:
+    if journal.exists():
+        raise UsageError(f"{journal} is of an earlier host: move it away, or name another folder with --dir")
+    return journal
+
+
+def _write_secret(folder: Path) -> bytes:
+    secret = secrets.token_bytes(32)
+    path = folder / SECRET_FILE
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(secret.hex() + "\n")
+    return secret
+
+
+def _tell(folder: Path, endpoints: dict[str, str], as_json: bool) -> None:
+    told = {**endpoints, "control_secret_file": str(folder / SECRET_FILE), "journal": str(folder / JOURNAL)}
+    if as_json:
+        print(json.dumps(told), flush=True)
+        return
+    for name, value in told.items():
+        print(f"{name.replace('_', ' ')}: {value}", flush=True)
+    print("stop with Ctrl-C", file=sys.stderr, flush=True)

@@ -1,0 +1,1 @@
+"""The domain builder: what libxl and libxc ask the hypervisor for, call by call."""

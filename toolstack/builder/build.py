@@ -1,0 +1,129 @@
+"""Carries a plan out: populate calls with emulated time in between, and the frames they brought."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
+
+from hypervisor.public.domctl import Frames
+from hypervisor.public.memory import PopulatePhysmap
+from hypervisor.public.units import Commit, DomId, Gfn, Order, Pages, Run, Runs, Seconds
+from hypervisor.public.world import World
+from toolstack.builder.hvm import hvm_4_3, hvm_4_17, populated_by_hvm
+from toolstack.builder.plan import Attempt, ClaimHere, Plan
+from toolstack.builder.pv import pv_4_3, pv_4_17
+
+BUILDERS: Final[Mapping[str, Callable[[Pages], Plan]]] = MappingProxyType(
+    {"pv-4.17": pv_4_17, "hvm-4.17": hvm_4_17, "pv-4.3": pv_4_3, "hvm-4.3": hvm_4_3}
+)
+
+
+CLAIM_LEFT_TO_DESTROY: Final = frozenset({"pv-4.17"})
+"""Builders that return from a failed build without cancelling its claim (L6)."""
+CHUNK_SECONDS: Final[Seconds] = 1.0
+"""Emulated seconds of one populate call at the most, unless its one extent takes longer."""
+
+
+class BuildFailedError(Exception):
+    """The build fell short. libxc says EBUSY; the usual cause is no memory or max_pages (L8)."""
+
+    def __init__(self, reason: str, commit: Commit) -> None:
+        super().__init__(reason)
+        self.commit = commit
+
+
+def is_hvm(builder: str) -> bool:
+    """Whether that builder makes HVM domains."""
+    return builder.startswith("hvm")
+
+
+def final_tot_pages(builder: str, pages: Pages) -> Pages:
+    """tot_pages of a domain of `pages` when its build is over."""
+    return populated_by_hvm(pages) if is_hvm(builder) else pages
+
+
+@dataclass(slots=True)
+class Build:
+    """One build in progress."""
+
+    domid: DomId
+    builder: str
+    pages: Pages
+    populated: Pages = 0
+    commit: Commit = 0
+    _frames: list[Run] = field(default_factory=list[Run])
+
+    async def run(
+        self,
+        world: World,
+        pages_per_second: float,
+        claim: Callable[[Pages], Awaitable[None]],
+        progress: Callable[[Pages], None],
+    ) -> None:
+        """Populate everything. Raises `BuildFailedError` when it falls short; what was got stays.
+
+        Emulated time passes in between, as much as so many pages take. `claim` is called at the builder's
+        own place for it with the total it claims, `progress` after every populate with the pages in place.
+        """
+        plan = BUILDERS[self.builder](self.pages)
+        step = next(plan)
+        try:
+            while True:
+                done = 0
+                if isinstance(step, ClaimHere):
+                    await claim(step.pages)
+                else:
+                    done = await self._attempt(world, step, pages_per_second, progress)
+                step = plan.send(done)
+        except StopIteration:
+            return
+
+    async def _attempt(
+        self, world: World, attempt: Attempt, pages_per_second: float, progress: Callable[[Pages], None]
+    ) -> int:
+        """One call of libxc's, in chunks: Xen preempts a long one as well, and others run in between.
+
+        A chunk that falls short ends the attempt, as it would end the call.
+        """
+        chunk = max(1, int(min(pages_per_second * CHUNK_SECONDS, attempt.pages)) >> attempt.order)
+        done = 0
+        while done < attempt.count:
+            wanted = min(chunk, attempt.count - done)
+            got = await self._populate(world, attempt.gfn + (done << attempt.order), wanted, attempt.order)
+            done += got
+            progress(self.populated)
+            await world.sleep((got << attempt.order) / pages_per_second)
+            if got < wanted:
+                break
+        if attempt.exact and done < attempt.count:
+            reason = (
+                f"populate_physmap stopped at {done} of {attempt.count} extents of order {attempt.order}, "
+                f"{self.populated} of {self.pages} pages in place"
+            )
+            raise BuildFailedError(reason, self.commit)
+        return done
+
+    async def _populate(self, world: World, gfn: Gfn, count: int, order: Order) -> int:
+        reply = await world.hypercall(PopulatePhysmap(self.domid, ((gfn, count),), order))
+        done = max(reply.ret, 0)
+        self.populated += done << order
+        self.commit = reply.last
+        named = reply.value.extents if isinstance(reply.value, Frames) else ((gfn, done),)
+        for first, extents in named:
+            self._add(first, extents << order)
+        return done
+
+    def _add(self, first: int, pages: Pages) -> None:
+        if not pages:
+            return
+        if self._frames and sum(self._frames[-1]) == first:
+            self._frames[-1] = (self._frames[-1][0], self._frames[-1][1] + pages)
+        else:
+            self._frames.append((first, pages))
+
+    @property
+    def frames(self) -> Runs:
+        """The guest's frames so far as runs of single pages: gfns (HVM) or mfns (PV)."""
+        return tuple(self._frames)

@@ -1,0 +1,258 @@
+"""What every toolstack does with an order: create, admit, build, roll back, report, destroy (L2, A31).
+
+The scheme decides; everything else is the same for all of them, so that they differ in policy only.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from hypervisor.public.domctl import (
+    CDF_HAP,
+    CDF_HVM,
+    Created,
+    CreateDomain,
+    DestroyDomain,
+    MaxMem,
+    SetPagingMempoolSize,
+    UnpauseDomain,
+)
+from hypervisor.public.errors import Errno, errno_name
+from hypervisor.public.orders import DestroyOrder, Dismiss, Farewell, LaunchOrder, Outcome, Stage, ToToolstack
+from hypervisor.public.requests import Reply, Request
+from hypervisor.public.units import DOMID_ANY, PAGE_SIZE, Commit, DomId, Pages, pages_to_kib
+from hypervisor.public.world import CancelledError, IndefiniteError, RefusedByWireError, Task, World
+from hypervisor.public.xenstore import (
+    StoreRemove,
+    StoreWrite,
+    domain_path,
+    memory_target_path,
+    static_max_path,
+)
+from toolstack.builder.build import Build, BuildFailedError, is_hvm
+from toolstack.interface import CountingWorld, Launch, LaunchRefusedError, Scheme
+from toolstack.need import max_mem_kib, paging_pool
+
+Report = Callable[[Outcome], None]
+
+
+class Service:
+    """Serves orders with one scheme, `parallel` builds at once; further orders wait in line."""
+
+    def __init__(
+        self, world: World, scheme: Scheme, report: Report, *, parallel: int, pages_per_second: float
+    ) -> None:
+        self._world = world
+        self._scheme = scheme
+        self._report = report
+        self._parallel = parallel
+        self._pages_per_second = pages_per_second
+        self._waiting: deque[LaunchOrder] = deque()
+        self._building: dict[int, Task[None]] = {}
+        self._destroying: dict[int, Task[None]] = {}
+        self._leftovers: list[str] = []
+        self._dismissed = False
+
+    def take(self, message: ToToolstack) -> None:
+        """An order has arrived. Returns at once."""
+        match message:
+            case LaunchOrder():
+                self._waiting.append(message)
+                self._begin_waiting()
+            case DestroyOrder():
+                body = self._destroy_built(message)
+                self._destroying[message.order] = self._world.spawn(body, f"destroy {message.order}")
+            case Dismiss():
+                self._dismissed = True
+                self._waiting.clear()
+                for task in self._building.values():
+                    task.cancel()
+
+    @property
+    def finished(self) -> bool:
+        """True after a Dismiss, once everything is put back."""
+        busy = (*self._building.values(), *self._destroying.values())
+        return self._dismissed and all(task.done() for task in busy)
+
+    def farewell(self) -> Farewell:
+        """The last word."""
+        return Farewell(tuple(self._leftovers))
+
+    def _begin_waiting(self) -> None:
+        while self._waiting and len(self._building) < self._parallel:
+            order = self._waiting.popleft()
+            self._building[order.order] = self._world.spawn(self._serve(order), f"launch {order.order}")
+
+    async def _serve(self, order: LaunchOrder) -> None:
+        launch = Launch(order, self._world)
+        one = _OneLaunch(launch, self._scheme, self._report, self._leftovers, self._pages_per_second)
+        try:
+            await one.run()
+        except CancelledError:
+            pass  # dismissed: everything is put back by now
+        finally:
+            if not self._dismissed:
+                del self._building[order.order]
+                self._begin_waiting()
+
+    async def _destroy_built(self, order: DestroyOrder) -> None:
+        world = CountingWorld(self._world)
+        if await removed(world, order.domid, self._leftovers):
+            self._report(
+                Outcome(order.order, Stage.DESTROYED, world.last_commit, world.now(), domid=order.domid)
+            )
+
+
+class _OneLaunch:
+    """One launch from order to outcome. Raises nothing but the cancellation of a dismissal."""
+
+    def __init__(
+        self, launch: Launch, scheme: Scheme, tell: Report, leftovers: list[str], pages_per_second: float
+    ) -> None:
+        self._launch = launch
+        self._world = launch.world
+        self._scheme = scheme
+        self._tell = tell
+        self._leftovers = leftovers
+        self._pages_per_second = pages_per_second
+        self._build: Build | None = None
+        self._releasing: Task[str] | None = None
+        self._secret = b""
+
+    async def run(self) -> None:
+        """Serve the order; whatever goes wrong, put everything back before saying so."""
+        try:
+            await self._attempt()
+        except (LaunchRefusedError, BuildFailedError) as no:
+            await self._undo()
+            self._say(Stage.FAILED if self._launch.admitted else Stage.REFUSED, no.commit, str(no))
+        except CancelledError:
+            await self._undo()
+            raise
+        except Exception:  # a plug-in may raise anything; the other launches go on
+            text = _last_frames()
+            await self._undo()
+            self._say(Stage.FAILED, self._world.last_commit, text)
+
+    async def _attempt(self) -> None:
+        launch = self._launch
+        if await self._counted(self._scheme.admit_before_create(launch)):
+            self._admit()
+        await self._create()
+        self._build = Build(launch.domid, launch.order.builder, launch.pages)
+        await self._build.run(self._world, self._pages_per_second, self._admit_at_claim, self._note_progress)
+        launch.built = True
+        fault = await self._release()
+        if fault:
+            raise LaunchRefusedError(fault, self._world.last_commit)
+        await self._announce()
+        await self._must(UnpauseDomain(launch.domid))
+        self._say(Stage.BUILT, self._world.last_commit)
+
+    def _note_progress(self, populated: Pages) -> None:
+        self._launch.populated = populated
+
+    async def _admit_at_claim(self, pages: Pages) -> None:
+        if not self._launch.admitted:
+            await self._counted(self._scheme.admit_at_claim(self._launch, pages))
+            self._admit()
+
+    def _admit(self) -> None:
+        self._launch.admitted = True
+        self._say(Stage.ADMITTED, self._world.last_commit)
+
+    async def _create(self) -> None:
+        """createdomain -> max_mem -> paging pool, as libxl does (L2)."""
+        launch, hvm = self._launch, is_hvm(self._launch.order.builder)
+        reply = await self._must(CreateDomain(DOMID_ANY, CDF_HVM | CDF_HAP if hvm else 0, launch.order.vcpus))
+        assert isinstance(reply.value, Created)
+        launch.domid, launch.incarnation = reply.value.domid, reply.value.incarnation
+        self._secret = reply.value.secret
+        await self._must(MaxMem(launch.domid, max_mem_kib(launch.order.max_pages)))
+        if hvm:
+            pool = paging_pool(launch.order.max_pages, launch.order.vcpus)
+            await self._must(SetPagingMempoolSize(launch.domid, pool * PAGE_SIZE))
+
+    async def _announce(self) -> None:
+        """The nodes a guest's balloon driver looks for (G7), KiB, and its name."""
+        domid, order = self._launch.domid, self._launch.order
+        await self._must(StoreWrite(f"{domain_path(domid)}/name", f"launch-{order.order}"))
+        await self._must(StoreWrite(static_max_path(domid), str(pages_to_kib(order.max_pages))))
+        await self._must(StoreWrite(memory_target_path(domid), str(pages_to_kib(order.pages))))
+
+    async def _must(self, request: Request) -> Reply:
+        reply = await self._world.hypercall(request)
+        if reply.ret < 0:
+            raise LaunchRefusedError(f"{errno_name(reply.ret)} from {type(request).__name__}", reply.last)
+        return reply
+
+    async def _undo(self) -> None:
+        """Claim or clamp first, then the domain: other guests get their memory back as soon as may be."""
+        self._launch.built = False
+        fault = await self._release()
+        if fault:
+            self._leftovers.append(f"order {self._launch.order.order}: the scheme's release: {fault}")
+        if self._launch.domid >= 0:
+            await removed(self._world, self._launch.domid, self._leftovers)
+
+    async def _release(self) -> str:
+        """Once, and to its end also when this launch is cancelled meanwhile; what it raised, or ""."""
+        if self._releasing is None:
+            self._releasing = self._world.spawn(self._guarded_release(), "release")
+        return await self._releasing
+
+    async def _guarded_release(self) -> str:
+        try:
+            await self._counted(self._scheme.release(self._launch))
+        except Exception:  # a plug-in may raise anything
+            return _last_frames()
+        return ""
+
+    async def _counted(self, body: Coroutine[Any, Any, bool | None]) -> bool | None:
+        before = self._world.hypercalls
+        try:
+            return await body
+        finally:
+            self._launch.admission_hypercalls += self._world.hypercalls - before
+
+    def _say(self, stage: Stage, commit: Commit, reason: str = "") -> None:
+        launch, build = self._launch, self._build
+        built = stage == Stage.BUILT and build is not None
+        self._tell(
+            Outcome(
+                order=launch.order.order,
+                stage=stage,
+                commit=commit,
+                time=self._world.now(),
+                reason=reason,
+                domid=launch.domid,
+                incarnation=launch.incarnation,
+                secret=self._secret if built else b"",
+                frames=build.frames if built and build is not None else (),
+                pages_populated=0 if build is None else build.populated,
+                hypercalls=self._world.hypercalls,
+                admission_hypercalls=launch.admission_hypercalls,
+            )
+        )
+
+
+async def removed(world: World | CountingWorld, domid: DomId, leftovers: list[str]) -> bool:
+    """Destroy to the end, as libxc loops on EAGAIN (C31), and clear its xenstore home.
+
+    False, and a line in `leftovers`, when the hypervisor cannot be asked.
+    """
+    try:
+        while (await world.hypercall(DestroyDomain(domid))).ret == -Errno.EAGAIN:
+            pass
+        await world.hypercall(StoreRemove(domain_path(domid)))
+    except (IndefiniteError, RefusedByWireError) as error:
+        leftovers.append(f"domain {domid}: not destroyed for sure: {error}")
+        return False
+    return True
+
+
+def _last_frames() -> str:
+    return " ".join(traceback.format_exc(limit=-3).split())
