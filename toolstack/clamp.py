@@ -17,10 +17,11 @@ total = "fit": the cuts are what it takes that the launch fits even if every dom
 total = "m": the cuts sum to M for each launch and are given back with it, to the letter of the seed. On a
   host whose lifetime maxima are overcommitted this protects less than it seems to.
 
-The lifetime maximum is max_pages as first seen, unless memory/static-max says that it must be more: then
-another toolstack's clamp was in the way. Two toolstacks that clamp still undo each other's limits; nothing
-in P2 tells one of the other. Domains that are paused (under construction elsewhere) are not cut, which would
-end their build, but count with all that their limit lets them take. dom0 does not balloon, and is left out.
+The lifetime maximum is what memory/static-max stands for (libxl sets max_pages 1 MiB above it), or max_pages
+as first seen where that is no less: max_pages alone may be another toolstack's clamp. Two toolstacks that
+clamp still undo each other's limits; nothing in P2 tells one of the other. Domains that are paused (under
+construction elsewhere) are not cut, which would end their build, but count with all that their limit lets
+them take. dom0 does not balloon, and is left out.
 """
 
 from __future__ import annotations
@@ -212,8 +213,10 @@ class Clamp(Scheme):
         replies = await world.multicall([StoreRead(static_max_path(one.domid)) for one in unseen])
         for one, reply in zip(unseen, replies, strict=True):
             static_max = _pages_of(reply.value.value) if isinstance(reply.value, StoreText) else 0
-            lowered = one.max_pages < static_max
-            self._lifetime[_key(one)] = static_max + MAXMEM_CONSTANT if lowered else one.max_pages
+            as_built = static_max + MAXMEM_CONSTANT if static_max else one.max_pages
+            # Built by a toolstack that leaves no such margin, or that left more: believe what is there.
+            own_way = one.max_pages == static_max or one.max_pages > as_built
+            self._lifetime[_key(one)] = one.max_pages if own_way else as_built
         return True
 
     async def _apply(self, world: CountingWorld, wanted: Mapping[Key, Pages]) -> None:

@@ -15,7 +15,7 @@ import msgspec
 
 from hypervisor.edge import Channel, Clock, Edge, Identity, SharedEpoch, stop_on_sigterm
 from hypervisor.journal import HistoryWriter
-from hypervisor.public.orders import TO_TOOLSTACK, Enlist, FromToolstack, Outcome
+from hypervisor.public.orders import TO_TOOLSTACK, Enlist, FromToolstack, Outcome, ToToolstack
 from hypervisor.public.units import DOMID_DOM0, Seconds
 from hypervisor.public.world import World
 from hypervisor.transport import EndpointError
@@ -25,6 +25,9 @@ from toolstack.service import Service
 
 LOOK_SECONDS: Seconds = 0.02
 """Real seconds between looks at whether a dismissed toolstack has put everything back."""
+
+FAREWELL_SECONDS: Seconds = 0.1
+"""Real seconds for the farewell to leave: closing a socket drops what it still holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +78,7 @@ def run_toolstack(process: ToolstackProcess, stop: Callable[[], bool] = lambda: 
             while not service.finished:
                 await world.sleep(pause)
             desk.send(service.farewell())
+            await world.sleep(FAREWELL_SECONDS * process.speed)
 
         edge.start(until_finished, world, process.name)
         edge.run(stop)
@@ -104,7 +108,12 @@ class _Desk:
 
     def _arrived(self, frame: bytes) -> None:
         assert self.service is not None
-        self.service.take(TO_TOOLSTACK.decode(frame))
+        try:
+            order: ToToolstack = TO_TOOLSTACK.decode(frame)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            print(f"not an order of orders.py, and left alone: {error}", file=sys.stderr)
+        else:
+            self.service.take(order)
 
 
 def _scheme(process: ToolstackProcess) -> Scheme:

@@ -23,7 +23,7 @@ from hypervisor.public.domctl import (
 from hypervisor.public.errors import Errno, errno_name
 from hypervisor.public.orders import DestroyOrder, Dismiss, Farewell, LaunchOrder, Outcome, Stage, ToToolstack
 from hypervisor.public.requests import Reply, Request
-from hypervisor.public.units import DOMID_ANY, PAGE_SIZE, Commit, DomId, Pages, pages_to_kib
+from hypervisor.public.units import DOMID_ANY, PAGE_SIZE, Commit, DomId, Pages, Seconds, pages_to_kib
 from hypervisor.public.world import CancelledError, IndefiniteError, RefusedByWireError, Task, World
 from hypervisor.public.xenstore import (
     StoreRemove,
@@ -127,15 +127,17 @@ class _OneLaunch:
         try:
             await self._attempt()
         except (LaunchRefusedError, BuildFailedError) as no:
-            await self._undo()
-            self._say(Stage.FAILED if self._launch.admitted else Stage.REFUSED, no.commit, str(no))
+            await self._fail(Stage.FAILED if self._launch.admitted else Stage.REFUSED, no.commit, str(no))
         except CancelledError:
-            await self._undo()
+            await self._undone()
             raise
         except Exception:  # a plug-in may raise anything; the other launches go on
-            text = _last_frames()
-            await self._undo()
-            self._say(Stage.FAILED, self._world.last_commit, text)
+            await self._fail(Stage.FAILED, self._world.last_commit, _last_frames())
+
+    async def _fail(self, stage: Stage, commit: Commit, reason: str) -> None:
+        known = self._world.now()
+        await self._undone()
+        self._say(stage, commit, reason, known)
 
     async def _attempt(self) -> None:
         launch = self._launch
@@ -166,15 +168,32 @@ class _OneLaunch:
 
     async def _create(self) -> None:
         """createdomain -> max_mem -> paging pool, as libxl does (L2)."""
-        launch, hvm = self._launch, is_hvm(self._launch.order.builder)
-        reply = await self._must(CreateDomain(DOMID_ANY, CDF_HVM | CDF_HAP if hvm else 0, launch.order.vcpus))
-        assert isinstance(reply.value, Created)
-        launch.domid, launch.incarnation = reply.value.domid, reply.value.incarnation
-        self._secret = reply.value.secret
+        launch = self._launch
+        # In a task of its own: were it cancelled with this one, there would be a domain nobody knows of.
+        creating = self._world.spawn(self._create_domain(), "create")
+        try:
+            fault = await creating
+        except CancelledError:
+            await creating
+            raise
+        if fault is not None:
+            raise fault
         await self._must(MaxMem(launch.domid, max_mem_kib(launch.order.max_pages)))
-        if hvm:
+        if is_hvm(launch.order.builder):
             pool = paging_pool(launch.order.max_pages, launch.order.vcpus)
             await self._must(SetPagingMempoolSize(launch.domid, pool * PAGE_SIZE))
+
+    async def _create_domain(self) -> Exception | None:
+        """What to raise; None when the domain is there."""
+        launch = self._launch
+        flags = CDF_HVM | CDF_HAP if is_hvm(launch.order.builder) else 0
+        try:
+            created = (await self._must(CreateDomain(DOMID_ANY, flags, launch.order.vcpus))).value
+        except (LaunchRefusedError, IndefiniteError, RefusedByWireError) as error:
+            return error
+        assert isinstance(created, Created)
+        launch.domid, launch.incarnation, self._secret = created.domid, created.incarnation, created.secret
+        return None
 
     async def _announce(self) -> None:
         """The nodes a guest's balloon driver looks for (G7), KiB, and its name."""
@@ -188,6 +207,14 @@ class _OneLaunch:
         if reply.ret < 0:
             raise LaunchRefusedError(f"{errno_name(reply.ret)} from {type(request).__name__}", reply.last)
         return reply
+
+    async def _undone(self) -> None:
+        """Put everything back, to the end also when this launch is cancelled meanwhile."""
+        undoing = self._world.spawn(self._undo(), "undo")
+        try:
+            await undoing
+        except CancelledError:
+            await undoing
 
     async def _undo(self) -> None:
         """Claim or clamp first, then the domain: other guests get their memory back as soon as may be."""
@@ -218,7 +245,7 @@ class _OneLaunch:
         finally:
             self._launch.admission_hypercalls += self._world.hypercalls - before
 
-    def _say(self, stage: Stage, commit: Commit, reason: str = "") -> None:
+    def _say(self, stage: Stage, commit: Commit, reason: str = "", known: Seconds | None = None) -> None:
         launch, build = self._launch, self._build
         built = stage == Stage.BUILT and build is not None
         self._tell(
@@ -226,7 +253,7 @@ class _OneLaunch:
                 order=launch.order.order,
                 stage=stage,
                 commit=commit,
-                time=self._world.now(),
+                time=self._world.now() if known is None else known,
                 reason=reason,
                 domid=launch.domid,
                 incarnation=launch.incarnation,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -144,7 +145,7 @@ def test_every_plan_populates_each_page_once(
 
     steps = carry_out(make(pages), answer)
     taken.sort()
-    assert all(first + count <= later for (first, count), (later, _) in zip(taken, taken[1:], strict=False))
+    assert all(first + count <= later for (first, count), (later, _) in pairwise(taken))
     expected = pages if make in (pv_4_3, pv_4_17) else populated_by_hvm(pages)
     assert sum(count for _, count in taken) == expected
     assert sum(isinstance(step, ClaimHere) for step in steps) == 1

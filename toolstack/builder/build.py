@@ -64,8 +64,9 @@ class Build:
     ) -> None:
         """Populate everything. Raises `BuildFailedError` when it falls short; what was got stays.
 
-        Emulated time passes in between, as much as so many pages take. `claim` is called at the builder's
-        own place for it with the total it claims, `progress` after every populate with the pages in place.
+        Emulated time passes in between: no chunk takes less than its pages do at that pace. `claim` is
+        called at the builder's own place for it with the total it claims, `progress` after every populate
+        with the pages in place.
         """
         plan = BUILDERS[self.builder](self.pages)
         step = next(plan)
@@ -91,10 +92,12 @@ class Build:
         done = 0
         while done < attempt.count:
             wanted = min(chunk, attempt.count - done)
+            started = world.now()
             got = await self._populate(world, attempt.gfn + (done << attempt.order), wanted, attempt.order)
             done += got
             progress(self.populated)
-            await world.sleep((got << attempt.order) / pages_per_second)
+            pace = (got << attempt.order) / pages_per_second
+            await world.sleep(max(0.0, pace - (world.now() - started)))
             if got < wanted:
                 break
         if attempt.exact and done < attempt.count:
@@ -111,19 +114,16 @@ class Build:
         self.populated += done << order
         self.commit = reply.last
         named = reply.value.extents if isinstance(reply.value, Frames) else ((gfn, done),)
-        for first, extents in named:
-            self._add(first, extents << order)
+        self._frames += [(first, extents << order) for first, extents in named if extents]
         return done
-
-    def _add(self, first: int, pages: Pages) -> None:
-        if not pages:
-            return
-        if self._frames and sum(self._frames[-1]) == first:
-            self._frames[-1] = (self._frames[-1][0], self._frames[-1][1] + pages)
-        else:
-            self._frames.append((first, pages))
 
     @property
     def frames(self) -> Runs:
-        """The guest's frames so far as runs of single pages: gfns (HVM) or mfns (PV)."""
-        return tuple(self._frames)
+        """The guest's frames so far as ascending runs of single pages: gfns (HVM) or mfns (PV)."""
+        merged: list[Run] = []
+        for first, pages in sorted(self._frames):
+            if merged and sum(merged[-1]) == first:
+                merged[-1] = (merged[-1][0], merged[-1][1] + pages)
+            else:
+                merged.append((first, pages))
+        return tuple(merged)

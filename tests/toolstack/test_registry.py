@@ -1,0 +1,56 @@
+"""Schemes by name: the built-in ones, classes of one's own, and what is said when there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from toolstack.claim import Claim
+from toolstack.clamp import Clamp
+from toolstack.interface import Scheme
+from toolstack.naive import Naive
+from toolstack.registry import SchemeError, known_schemes, make_scheme, objection, scheme_class
+
+
+class Mine(Scheme):
+    """A scheme of somebody's own, for 4.22 only."""
+
+    releases: Sequence[str] | None = ("4.22",)
+
+
+def test_the_built_in_schemes_are_entry_points() -> None:
+    """naive, claim and clamp are found as any plug-in is."""
+    assert set(known_schemes()) >= {"naive", "claim", "clamp"}
+    assert [scheme_class(name) for name in ("naive", "claim", "clamp")] == [Naive, Claim, Clamp]
+
+
+def test_a_class_of_ones_own_is_named_as_module_and_class() -> None:
+    """`module:Class` needs no registration."""
+    assert isinstance(make_scheme(f"{__name__}:Mine", {}), Scheme)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "line"),
+    [
+        ("clam", {}, "no scheme 'clam': name one of "),
+        ("no.such.module:Mine", {}, "is the module on PYTHONPATH?"),
+        ("toolstack.claim:Nothing", {}, "check the name after the colon"),
+        ("toolstack.claim:errno_name", {}, "derive it"),
+        ("naive", {"cuts": "equal"}, "takes no parameters: remove cuts"),
+        ("clamp", {"cuts": "fair"}, "'fair'"),
+    ],
+)
+def test_what_cannot_be_had_is_said_in_one_line(name: str, parameters: dict[str, str], line: str) -> None:
+    """One line with the cure."""
+    with pytest.raises(SchemeError) as error:
+        make_scheme(name, parameters)
+    assert line in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_release_that_cannot_carry_a_scheme_is_objected_to() -> None:
+    """`releases` of the class decides."""
+    assert objection(f"{__name__}:Mine", "4.22") is None
+    assert objection(f"{__name__}:Mine", "4.17") == "it needs one of 4.22"
+    assert objection("naive", "4.3") is None
