@@ -1,10 +1,6 @@
-"""Sends what the recording program sent, and answers as libxc answered it (rules L4-L8, C2-C16, A3).
+"""Sends what the recording program sent, and answers as libxc answered it (rules L4-L8, A3, A11)."""
 
-A hypercall's value passes through an ioctl as a C int: below 0 it becomes -1 with errno, which is why
-maximum_reservation of a domain at UINT_MAX is -1 and EPERM.
-"""
-
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from hypervisor.core.lifecycle import HAP_POOL_AT_CREATION
@@ -15,51 +11,26 @@ from hypervisor.public.domctl import (
     CDF_HVM,
     Created,
     CreateDomain,
-    DestroyDomain,
     Exchanged,
     Frames,
     MapForeign,
-    MaxMem,
-    SetPagingMempoolSize,
     UnmapForeign,
 )
 from hypervisor.public.errors import Errno
 from hypervisor.public.memory import (
-    ClaimPages,
-    CurrentReservation,
     DecreaseReservation,
     IncreaseReservation,
-    MaximumReservation,
     MemoryExchange,
     PopulatePhysmap,
 )
 from hypervisor.public.requests import Reply, Request
 from hypervisor.public.units import DOMID_ANY, DomId, Pages, Runs, runs_length
+from launch.conform.answers import Answer, as_c_int
 from launch.conform.frames import NO_FRAME, HeldExtents, after_extents, first_extents, with_bad_extent
 from launch.conform.recording import Line
+from launch.conform.requests import request_of
 
 DOM0: Final = Caller(0)
-_MIB: Final = 1 << 20
-_DECREASE, _MAXIMUM, _POPULATE = 1, 4, 6  # XENMEM_* sub-ops
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the recording program saw of one call."""
-
-    ret: int
-    errno: int = 0
-    done: int = 0
-    """populate_exact: extents done."""
-    nr_exchanged: int = 0
-    """exchange: input extents exchanged."""
-
-
-def as_c_int(value: int) -> Answer:
-    """A hypercall's value after the ioctl: an int, or -1 and errno."""
-    low = value & 0xFFFF_FFFF
-    number = low - (1 << 32) if low >> 31 else low
-    return Answer(-1, -number) if number < 0 else Answer(number)
 
 
 class Toolstack:
@@ -76,26 +47,16 @@ class Toolstack:
 
     def perform(self, line: Line) -> Answer:
         """Carry the line's operation out. The state of the host is as after the line."""
+        request = request_of(line)
+        if request is not None:
+            return as_c_int(self._send(request).ret)
         match line.op:
             case "create":
                 return self._create(line)
-            case "destroy":
-                self.held.pop(line.domid, None)
-                return self._simple(DestroyDomain(line.domid))
-            case "maxmem" | "maxpages":
-                return self._simple(MaxMem(line.domid, line.kb))
-            case "claim":
-                return self._simple(ClaimPages(line.domid, line.pages))
-            case "mempool":
-                return self._simple(SetPagingMempoolSize(line.domid, line.mb * _MIB))
-            case "curres":
-                return self._simple(CurrentReservation(line.domid))
-            case "maxres":
-                return self._simple(MaximumReservation(line.domid))
-            case "map" | "unmap":
-                return self._map(line) if line.op == "map" else self._unmap(line)
-            case "raw_claim" | "raw_mem" | "raw_query":
-                return self._raw(line)
+            case "map":
+                return self._map(line)
+            case "unmap":
+                return as_c_int(self._send(UnmapForeign(line.domid, self._mapped.pop(line.domid, ()))).ret)
             case _:
                 return self._extents(line)
 
@@ -120,9 +81,6 @@ class Toolstack:
 
     def _send(self, request: Request) -> Reply:
         return run_alone(self.machine, DOM0, request)
-
-    def _simple(self, request: Request) -> Answer:
-        return as_c_int(self._send(request).ret)
 
     def _create(self, line: Line) -> Answer:
         """A domain whose structures cost what the recording says."""
@@ -158,18 +116,18 @@ class Toolstack:
         self._named[name] = domid
         self.nameless.discard(domid)
 
-    def _populate(self, line: Line, start: int = 0) -> int:
+    def _populate(self, line: Line) -> int:
         held = self.extents_of(line.domid)
         gfns = held.new_gfns(line.count, line.order)
-        reply = self._send(PopulatePhysmap(line.domid, gfns, line.order, line.mem_flags, start))
+        reply = self._send(PopulatePhysmap(line.domid, gfns, line.order, line.mem_flags))
         if isinstance(reply.value, Frames):
             held.add(reply.value.extents, line.order)
         elif held.hvm:
             held.add(first_extents(gfns, reply.ret), line.order)
         return reply.ret
 
-    def _increase(self, line: Line, start: int = 0) -> int:
-        request = IncreaseReservation(line.domid, line.count, line.order, line.mem_flags, start)
+    def _increase(self, line: Line) -> int:
+        request = IncreaseReservation(line.domid, line.count, line.order, line.mem_flags)
         reply = self._send(request)
         held = self.extents_of(line.domid)
         if isinstance(reply.value, Frames) and not held.hvm:  # an HVM domain has no name for them
@@ -208,34 +166,3 @@ class Toolstack:
             return as_c_int(reply.ret)
         self._mapped[line.domid] = reply.value.extents
         return Answer(runs_length(reply.value.extents))  # xc_map_foreign_pages counts what it mapped
-
-    def _unmap(self, line: Line) -> Answer:
-        return self._simple(UnmapForeign(line.domid, self._mapped.pop(line.domid, ())))
-
-    def _raw(self, line: Line) -> Answer:
-        if line.op == "raw_claim":
-            start = 0 if line.extent_start_null else 1
-            return self._simple(
-                ClaimPages(
-                    line.domid, line.nr_extents, line.extent_order, line.mem_flags, start, line.start_extent
-                )
-            )
-        if line.op == "raw_query":
-            query = MaximumReservation if line.cmd == _MAXIMUM else CurrentReservation
-            return self._simple(query(line.domid))
-        if line.cmd == _DECREASE:  # by hand, with frame numbers that are nobody's
-            extents = ((NO_FRAME, line.nr_extents),)
-            return self._simple(
-                DecreaseReservation(line.domid, extents, line.extent_order, line.mem_flags, line.start_extent)
-            )
-        return self._raw_extents(line)
-
-    def _raw_extents(self, line: Line) -> Answer:
-        gfns: Runs = ((0, line.nr_extents),)
-        request: PopulatePhysmap | IncreaseReservation
-        order, flags, start = line.extent_order, line.mem_flags, line.start_extent
-        if line.cmd == _POPULATE:
-            request = PopulatePhysmap(line.domid, gfns, order, flags, start)
-        else:
-            request = IncreaseReservation(line.domid, line.nr_extents, order, flags, start)
-        return self._simple(request)

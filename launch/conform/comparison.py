@@ -6,7 +6,8 @@ from typing import Final
 
 from hypervisor.core.domain import Domain, Dying
 from hypervisor.public.units import DOMID_DOM0, Pages
-from launch.conform.calls import Answer, Toolstack
+from launch.conform.answers import Answer
+from launch.conform.calls import Toolstack
 from launch.conform.recording import Line, RecordedDomain, RecordedState
 
 Figures = dict[str, int]

@@ -14,7 +14,12 @@ from launch.conform.text import report_text
 RELEASES = ("4.12", "4.17", "4.21", "4.22")
 # Each takes a second or more: very large populates, page by page.
 SLOW = ("h21", "h22", "h31", "g01", "on-h21", "on-h22", "r0-01", "r0-04", "rt", "r18")
-FAMILIES = ("h0", "h1", "h2", "h3", "g", "n", "v", "z", "on-h", "r0", "r9", "rh")
+FAMILIES = {
+    "4.12": ("h0", "h1", "h2", "g", "z", "on-h", "r0", "r9"),
+    "4.17": ("h0", "h1", "h2", "h3", "g", "n", "v", "z", "r0", "r9", "rh"),
+    "4.21": ("h0", "h1", "h2", "h3", "g", "n", "v", "z", "r0", "r9", "rh"),
+    "4.22": ("h0", "h1", "h2", "h3", "g", "n", "v", "z", "r0", "r9", "rh"),
+}
 
 
 def recordings(shared: Path, release: str, family: str) -> list[Path]:
@@ -23,16 +28,13 @@ def recordings(shared: Path, release: str, family: str) -> list[Path]:
     return [path for path in sorted(folder.glob(f"{family}*.jsonl.gz")) if not path.name.startswith(SLOW)]
 
 
-@pytest.mark.rule(
-    "C11", "C12", "C13", "C15", "C17", "C18", "C21", "C22", "C23", "C30", "A3", "A11", "A12", "A17"
+@pytest.mark.rule("C11", "C12", "C13", "C15", "C17", "C18", "C21", "C22", "C23", "C30", "A3", "A11", "A12")
+@pytest.mark.parametrize(
+    ("release", "family"), [(release, family) for release in RELEASES for family in FAMILIES[release]]
 )
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("release", RELEASES)
 def test_no_mismatch_in_the_shared_recordings(shared: Path, release: str, family: str) -> None:
     """Hand-written and random recordings of a family are answered as the real hypervisor answered."""
     files = recordings(shared, release, family)
-    if not files:
-        pytest.skip(f"no recordings {family}* of {release}")
     report = conform_files(files, frame_heap=False)
     assert report.mismatched == 0, report_text(report)
     assert not report.refused
