@@ -43,26 +43,17 @@ HAP_POOL_AT_CREATION: Final[Pages] = 256
 
 def create_domain(host: Host, caller: Caller, request: CreateDomain) -> Steps:
     """A new paused domain; its structures are anonymous pages, held back by claims (A31)."""
-    allocate = step("allocate", reads=(HEAP, CLAIMS, DOMAINS), writes=(HEAP, DOMAINS), lock=DOMCTL_LOCK)
-    yield allocate if caller.privileged else step("deny")
+    create = step("create", reads=(HEAP, CLAIMS, DOMAINS), writes=(HEAP, DOMAINS), lock=DOMCTL_LOCK)
+    yield create if caller.privileged else step("deny")
     if not caller.privileged:
         return Result(-Errno.EPERM)
     domid = _choose_domid(host, request.domid)
     if domid is None:
         return Result(-Errno.EEXIST)
     domain = _blank_domain(host, domid, request)
-    pool = HAP_POOL_AT_CREATION if domain.hap else 0
-    structure = host.release.hvm_structure_pages if domain.hvm else host.release.pv_structure_pages
-    for number in range(structure + pool):
-        if number:
-            yield allocate
-        mfn = take_extent(host, None, 0)
-        if mfn is None:
-            yield step("undo", writes=(HEAP,), lock=DOMCTL_LOCK)
-            _free_structures(host, domain)
-            return Result(-Errno.ENOMEM)
-        keep_for_xen(host, mfn)
-        (domain.structure_frames if number < structure else domain.paging_pool).append(mfn)
+    if not _allocate_structures(host, domain):
+        _free_structures(host, domain)
+        return Result(-Errno.ENOMEM)
     host.add_domain(domain)
     return Result(0, Created(domid, domain.incarnation))
 
@@ -90,6 +81,19 @@ def _blank_domain(host: Host, domid: DomId, request: CreateDomain) -> Domain:
     )
     host.next_incarnation += 1
     return domain
+
+
+def _allocate_structures(host: Host, domain: Domain) -> bool:
+    """struct domain and the first HAP pool, from unclaimed memory; False: too little, some taken."""
+    pool = HAP_POOL_AT_CREATION if domain.hap else 0
+    structure = host.release.hvm_structure_pages if domain.hvm else host.release.pv_structure_pages
+    for number in range(structure + pool):
+        mfn = take_extent(host, None, 0)
+        if mfn is None:
+            return False
+        keep_for_xen(host, mfn)
+        (domain.structure_frames if number < structure else domain.paging_pool).append(mfn)
+    return True
 
 
 def _free_structures(host: Host, domain: Domain) -> None:

@@ -1,7 +1,10 @@
 """Limits and claims of a domain: max_mem, claim_pages, the paging pool (A15, C1-C16, A31)."""
 
+from typing import Final
+
 from hypervisor.core.allocation import free_xen_page, keep_for_xen, take_extent
 from hypervisor.core.claims import set_outstanding_pages
+from hypervisor.core.domain import Domain
 from hypervisor.core.host import Host
 from hypervisor.core.steps import (
     CLAIMS,
@@ -17,7 +20,10 @@ from hypervisor.core.steps import (
 from hypervisor.public.domctl import MaxMem, SetPagingMempoolSize
 from hypervisor.public.errors import Errno
 from hypervisor.public.memory import ClaimPages
-from hypervisor.public.units import PAGE_SHIFT, PAGE_SIZE, UINT_MAX, kib_to_pages
+from hypervisor.public.units import PAGE_SHIFT, PAGE_SIZE, UINT_MAX, Pages, kib_to_pages
+
+POOL_SLICE: Final[Pages] = 256
+"""Pages of paging pool between two preemption checks."""
 
 
 def claim_pages(host: Host, caller: Caller, request: ClaimPages) -> Steps:
@@ -53,7 +59,7 @@ def max_mem(host: Host, caller: Caller, request: MaxMem) -> Steps:
 
 
 def set_paging_mempool_size(host: Host, caller: Caller, request: SetPagingMempoolSize) -> Steps:
-    """Grow or shrink the HAP pool page by page; a failure keeps what it got (hap_set_allocation)."""
+    """Grow or shrink the HAP pool in slices; a failure keeps what it got (hap_set_allocation)."""
     this = domain_resource(request.domid)
     resize = step(
         "resize",
@@ -72,19 +78,27 @@ def set_paging_mempool_size(host: Host, caller: Caller, request: SetPagingMempoo
     wanted = request.size >> PAGE_SHIFT
     if request.size % PAGE_SIZE or wanted > UINT_MAX:
         return Result(-Errno.EINVAL)
-    while len(domain.paging_pool) != wanted:
-        if len(domain.paging_pool) > wanted:
-            free_xen_page(host, domain.paging_pool.pop())
-        else:
+    while True:
+        ret = _resize_slice(host, domain, wanted)
+        if ret < 0 or len(domain.paging_pool) == wanted:
+            return Result(ret)
+        yield resize
+
+
+def _resize_slice(host: Host, domain: Domain, wanted: Pages) -> int:
+    """Up to POOL_SLICE pages nearer to `wanted`; 0 or a negative errno."""
+    pool = domain.paging_pool
+    for _ in range(POOL_SLICE):
+        if len(pool) > wanted:
+            free_xen_page(host, pool.pop())
+        elif len(pool) < wanted:
             if domain.is_dying:
-                return Result(-Errno.EINVAL)  # killed between two pages: nothing may be added now
+                return -Errno.EINVAL  # killed between two slices: nothing may be added now
             # A31: no claim helps. 4.3 names no domain (C17 has no third arm there), later MEMF_no_owner
             owner = domain if host.release.no_refcount_barred_from_claim else None
             mfn = take_extent(host, owner, 0, no_refcount=True)
             if mfn is None:
-                return Result(-Errno.ENOMEM)
+                return -Errno.ENOMEM
             keep_for_xen(host, mfn)
-            domain.paging_pool.append(mfn)
-        if len(domain.paging_pool) != wanted:
-            yield resize
-    return Result(0)
+            pool.append(mfn)
+    return 0

@@ -205,7 +205,10 @@ def trace(
     """I9: a refused request leaves no trace. `steps` are the names of the steps it did, alone on the host."""
     if not refused(request, reply):
         return ()
-    kind = _kind(request, reply) if len(steps) > 1 or isinstance(request, UnmapForeign) else "at once"
+    extents = isinstance(
+        request, PopulatePhysmap | IncreaseReservation | DecreaseReservation | MemoryExchange
+    )
+    kind = "at once" if extents and len(steps) == 1 else _kind(request, reply)
     return tuple(
         Broken("I9", f"{kind}: {part}", f"{request} was refused with {reply.ret} after {', '.join(steps)}")
         for part in before
