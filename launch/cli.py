@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -16,6 +18,15 @@ from launch.commands.serve import serve
 from launch.errors import UsageError, one_line
 
 BAD_USAGE = 2
+
+
+class Interrupted(BaseException):
+    """SIGINT or SIGTERM, as an exception: whoever started processes stops them on the way out."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
 
 app = typer.Typer(
     add_completion=False,
@@ -53,15 +64,29 @@ def claimlab(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; what the user can put right is one line on standard error and exit code 2."""
+    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         code = app(
             args=None if arguments is None else list(arguments), prog_name="claimlab", standalone_mode=False
         )
     except (UsageError, TraceError) as error:
         return _complain(str(error))
+    except Interrupted as interrupted:
+        print("interrupted: every process of the run has been stopped", file=sys.stderr)
+        return 128 + interrupted.number
     except _command_line_error() as error:
         return _complain(f"claimlab: {one_line([_message(error)])} (claimlab --help tells more)")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return code if isinstance(code, int) else 0
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    """Once: a second Ctrl-C must not keep the processes from being stopped."""
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.SIG_IGN)
+    raise Interrupted(number)
 
 
 def _message(error: BaseException) -> str:

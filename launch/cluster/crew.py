@@ -7,7 +7,10 @@ name or by a pid that somebody else may have by now.
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
@@ -86,9 +89,9 @@ class Crew:
         return member
 
     def dismiss(self, member: Member) -> None:
-        """Ask one to leave (SIGTERM). Waits for nothing."""
-        member.dismissed = True
+        """Ask one to leave (SIGTERM). Waits for nothing; one that has ended already stays as it ended."""
         if member.alive:
+            member.dismissed = True
             member.process.terminate()
 
     def wait(self, member: Member, seconds: float = TERM_SECONDS) -> None:
@@ -120,7 +123,18 @@ def _logged(log: Path, target: Callable[..., None], arguments: tuple[Any, ...]) 
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     os.dup2(descriptor, sys.stdout.fileno())
     os.dup2(descriptor, sys.stderr.fileno())
+    threading.Thread(target=_leave_with_launcher, daemon=True).start()
     target(*arguments)
+
+
+def _leave_with_launcher() -> None:
+    """Nobody is left to stop this process once its launcher was killed, so it stops itself."""
+    launcher = multiprocess.parent_process()
+    assert launcher is not None
+    launcher.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(TERM_SECONDS)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _last_line(log: Path) -> str:

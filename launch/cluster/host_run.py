@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 from tenacity import RetryError, Retrying, retry_if_not_result, stop_after_delay, wait_fixed
 
 from guests.process import GuestProcess, guests_process, read_reports
@@ -239,11 +240,18 @@ class HostRun:
     def _take_news(self, news: News) -> None:
         self._result.notes += news.complaints
         for _, outcome in news.outcomes:
-            self._result.outcomes.append(outcome)
+            self._record(outcome)
             if outcome.stage == Stage.BUILT:
                 self._settle_in(outcome)
         for one in news.farewells:
             self._say_farewell(one)
+
+    def _record(self, outcome: Outcome) -> None:
+        """outcomes.jsonl: what the toolstacks said, in the order in which it was heard; secrets left out."""
+        self._result.outcomes.append(outcome)
+        line = msgspec.json.encode(msgspec.structs.replace(outcome, secret=b"", frames=()))
+        with (self._folder / "outcomes.jsonl").open("ab") as file:
+            file.write(line + b"\n")
 
     def _say_farewell(self, one: Enlisted) -> None:
         assert one.farewell is not None
