@@ -25,7 +25,7 @@ JOURNAL: Final = "journal.msgpack"
 
 
 def serve(loaded: Loaded, directory: Path | None, tcp: str | None, as_json: bool) -> int:
-    """Serve until SIGINT or SIGTERM; 0. The control secret is left in a file only its owner can read.
+    """Serve until SIGINT or SIGTERM; 0. Meanwhile the control secret is in a file only its owner can read.
 
     Raises `UsageError` when an address or the folder cannot be used.
     """
@@ -34,27 +34,31 @@ def serve(loaded: Loaded, directory: Path | None, tcp: str | None, as_json: bool
         endpoints = ipc_endpoints(folder, ROLES)  # checks the folder, also where tcp is used
         if tcp is not None:
             endpoints = tcp_endpoints(dict.fromkeys(ROLES, 0), tcp)
+        journal = _fresh(folder / JOURNAL)
+        secret = secrets.token_bytes(32)
         config = ServeConfig(
             host=host_config(loaded.scenario.host),
             release=loaded.scenario.release,
             endpoints=endpoints,
             host_key=secrets.token_bytes(32),
-            control_secret=_write_secret(folder),
-            journal=_fresh(folder / JOURNAL),
+            control_secret=secret,
+            journal=journal,
             ready=folder / "hypervisor-ready.json",
             stats=folder / "hypervisor.json",
         )
-        serve_host(config, _Attended(folder, as_json))
+        serve_host(config, _Attended(folder, secret, as_json))
     except EndpointError as error:
         raise UsageError(str(error)) from error
+    (folder / SECRET_FILE).unlink(missing_ok=True)
     return 0
 
 
 class _Attended:
     """Somebody at the terminal: is told once where to connect, and ends it with Ctrl-C or SIGTERM."""
 
-    def __init__(self, folder: Path, as_json: bool) -> None:
+    def __init__(self, folder: Path, secret: bytes, as_json: bool) -> None:
         self._folder = folder
+        self._secret = secret
         self._as_json = as_json
         self._told = False
         self._stopping = False
@@ -68,6 +72,7 @@ class _Attended:
         """Asked by the hypervisor between its rounds: time to stop?"""
         if not self._told:
             self._told = True
+            _write_secret(self._folder, self._secret)
             ready = json.loads((self._folder / "hypervisor-ready.json").read_text(encoding="utf-8"))
             _tell(self._folder, ready["endpoints"], self._as_json)
         return self._stopping
@@ -75,18 +80,14 @@ class _Attended:
 
 def _fresh(journal: Path) -> Path:
     if journal.exists():
-        raise UsageError(f"{journal} is of an earlier host: move it away, or name another folder with --dir")
+        raise UsageError(f"{journal}: a running or an earlier hypervisor's: name another folder with --dir")
     return journal
 
 
-def _write_secret(folder: Path) -> bytes:
-    secret = secrets.token_bytes(32)
-    path = folder / SECRET_FILE
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+def _write_secret(folder: Path, secret: bytes) -> None:
+    descriptor = os.open(folder / SECRET_FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
         file.write(secret.hex() + "\n")
-    return secret
 
 
 def _tell(folder: Path, endpoints: dict[str, str], as_json: bool) -> None:

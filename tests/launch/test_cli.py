@@ -1,0 +1,135 @@
+"""The command line: bad input is one clear line that names the cure, exit code 2, nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from hypervisor.public.domctl import PhysicalInfo, Physinfo
+from hypervisor.public.protocol import FROM_HYPERVISOR, Answer, Call, Hello, Welcome, encode
+from hypervisor.transport import Client
+from tests.launch.cluster_runs import SMALL, claimlab, wait_until, write_scenario
+
+BAD = [
+    (["run", "nosuch"], "nosuch: no such scenario file"),
+    (["run", "--scheme", "clam"], 'no scheme "clam"'),
+    (["run", "--set", "guests.cuont=3"], "did you mean guests.count?"),
+    (["run", "--set", "guests.memory=9GiB"], "lower guests.count to 1 or raise host.memory"),
+    (["run", "--set", "release=4.5"], "--set release"),
+    (["run", "--set", "speed=0"], "speed: must be above 0"),
+    (["run", "--set", "scheme.clamp.cuts=some"], "scheme 'clamp'"),
+    (["run", "--set", "scheme.naive.hope=1"], "takes no parameters"),
+    (["run", "--scheme", "no.such.module:Thing"], "is the module on PYTHONPATH?"),
+    (["run", "borg"], "add --set guests.trace=FOLDER"),
+    (["run", "--set", "guests.behaviour=lazy"], "lazy"),
+    (["run", "--frobnicate"], "claimlab --help tells more"),
+    (["conform", "nosuch.jsonl"], "nosuch.jsonl"),
+    (["fly"], "claimlab --help tells more"),
+    ([], "name run, serve or conform"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "cure"), BAD, ids=[" ".join(one) for one, _ in BAD])
+def test_bad_usage_is_one_line(arguments: list[str], cure: str, tmp_path: Path) -> None:
+    """Exit code 2, nothing on standard output, one line on standard error, no folder made."""
+    done = claimlab(*arguments, cwd=tmp_path, env={**os.environ, "PYTHONPATH": os.getcwd()})
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert done.stdout == ""
+    lines = done.stderr.strip().splitlines()
+    assert all(cure.split(maxsplit=1)[0] in line or cure in done.stderr for line in lines)
+    assert cure in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_fault_in_a_file_names_its_line(tmp_path: Path) -> None:
+    """File, line, key and cure."""
+    path = write_scenario(tmp_path, SMALL.replace("count = 4\nmemory", "coutn = 4\nmemory"))
+    done = claimlab("run", path)
+    assert done.returncode == 2
+    assert f"{path}:13: guests.coutn: unknown key; did you mean guests.count?" in done.stderr
+
+
+def test_a_trace_with_a_missing_column(tmp_path: Path) -> None:
+    """The file and the column are named."""
+    trace = tmp_path / "instance.csv"
+    trace.write_text("time,avg_memory_usage\n0,0.1\n", encoding="utf-8")
+    done = claimlab("run", "borg", "--set", f"guests.trace={trace}", "--set", "arrivals.trace=.")
+    assert done.returncode == 2
+    assert "guests.trace" in done.stderr
+    assert str(trace) in done.stderr
+
+
+def test_too_few_file_descriptors(tmp_path: Path) -> None:
+    """A run that needs more descriptors than the hard limit gives says which ulimit it needs."""
+    command = f"ulimit -n 128; exec {sys.executable} -m launch run {write_scenario(tmp_path)}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert "ulimit -n" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("tcp", [False, True])
+def test_serve_lets_a_stranger_in(tmp_path: Path, tcp: bool) -> None:
+    """`claimlab serve` prints where to connect; a client that knows the secret gets its answer."""
+    folder = tmp_path / "s"
+    command = [sys.executable, "-m", "launch", "serve", "--dir", str(folder), "--json"]
+    if len(os.fsencode(folder)) > 90:
+        pytest.skip("the temporary folder's path is too long for a socket")
+    serving = subprocess.Popen(
+        command + (["--tcp", "127.0.0.1"] if tcp else []),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert serving.stdout is not None
+        told = json.loads(serving.stdout.readline())
+        secret = bytes.fromhex(Path(told["control_secret_file"]).read_text())
+        assert Path(told["control_secret_file"]).stat().st_mode & 0o077 == 0
+        client = Client()
+        dealer = client.connect(told["toolstacks"])
+        dealer.send([encode(Hello(1, 0, 5, secret)), encode(Call(0, 5, 1, (Physinfo(),)))])
+        frames: list[bytes] = []
+        wait_until(lambda: frames.extend(dealer.receive()) or len(frames) >= 2)
+        welcome, answer = (FROM_HYPERVISOR.decode(frame) for frame in frames)
+        client.close()
+    finally:
+        serving.send_signal(signal.SIGINT)
+        _, errors = serving.communicate(timeout=30)
+    assert serving.returncode == 0, errors
+    assert isinstance(welcome, Welcome)
+    assert isinstance(answer, Answer)
+    assert isinstance(answer.replies[0].value, PhysicalInfo)
+    assert answer.replies[0].value.total_pages == 16 * 262_144
+    stats = msgspec.json.decode((folder / "hypervisor.json").read_bytes())
+    assert stats["violations"] == []
+
+
+def test_a_second_serve_leaves_the_first_alone(tmp_path: Path) -> None:
+    """In the folder of a running hypervisor nothing is touched, and the cure is named."""
+    folder = tmp_path / "s"
+    command = [sys.executable, "-m", "launch", "serve", "--dir", str(folder), "--json"]
+    if len(os.fsencode(folder)) > 90:
+        pytest.skip("the temporary folder's path is too long for a socket")
+    first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert first.stdout is not None
+        told = json.loads(first.stdout.readline())
+        secret = Path(told["control_secret_file"]).read_text()
+        second = claimlab("serve", "--dir", folder)
+        assert second.returncode == 2
+        assert "name another folder with --dir" in second.stderr
+        assert Path(told["control_secret_file"]).read_text() == secret
+        assert first.poll() is None
+    finally:
+        first.send_signal(signal.SIGTERM)
+        first.communicate(timeout=30)
+    assert first.returncode == 0
