@@ -21,7 +21,7 @@ from hypervisor.edge import Clock, Identity
 from hypervisor.process import ServeConfig, serve_process
 from hypervisor.public.orders import DestroyOrder, LaunchOrder, Outcome, Stage
 from hypervisor.public.units import Pages, Seconds
-from hypervisor.transport import Server, ipc_endpoints
+from hypervisor.transport import Server, ipc_endpoints, tcp_endpoints
 from launch.arrivals.arrival import Arrival
 from launch.cluster.control import Control, destroy, list_domains, measure_round_trip
 from launch.cluster.crew import Crew, Member
@@ -81,8 +81,8 @@ class HostRun:
         self._crew = crew
         self._control_secret = secrets.token_bytes(32)
         self._orders_secret = secrets.token_bytes(32)
-        self._endpoints = ipc_endpoints(sockets, ("guests", "toolstacks"))
-        self._orders_endpoints = ipc_endpoints(sockets, (ROLE,))
+        self._endpoints = self._addresses(sockets, ("guests", "toolstacks"))
+        self._orders_endpoints = self._addresses(sockets, (ROLE,))
         self._epoch = crew.shared_epoch()
         self._clock = Clock(self._scenario.speed, self._epoch)
         self._result = HostResult()
@@ -126,6 +126,11 @@ class HostRun:
 
     # ---- coming up
 
+    def _addresses(self, sockets: Path, roles: Sequence[str]) -> dict[str, str]:
+        if self._scenario.transport == "tcp":
+            return tcp_endpoints(dict.fromkeys(roles, 0))
+        return ipc_endpoints(sockets, roles)
+
     def _start_hypervisor(self) -> Member:
         ready = self._folder / "hypervisor-ready.json"
         config = ServeConfig(
@@ -141,6 +146,7 @@ class HostRun:
         )
         member = self._crew.start("hypervisor", serve_process, config)
         self._await(lambda: ready.exists() or not member.alive, member)
+        self._endpoints = json.loads(ready.read_text(encoding="utf-8"))["endpoints"]  # with real ports
         return member
 
     def _await(self, condition: Callable[[], bool], member: Member) -> None:

@@ -107,6 +107,7 @@ class Scenario(Table):
     release: Annotated[ReleaseName, BeforeValidator(release_text)] = "4.17"
     speed: Annotated[float, Field(gt=0)] = 40.0  # emulated seconds per real second
     duration: PositiveSeconds = 600.0  # the run ends here
+    transport: Literal["ipc", "tcp"] = "ipc"  # sockets in a private folder, or on 127.0.0.1
     schemes: Annotated[Tuple[str], BeforeValidator(names), Field(min_length=1)] = ("naive", "claim", "clamp")
     repeats: Count = 1  # runs of each scheme, each with a stream of its own
     host: HostTable = HostTable()

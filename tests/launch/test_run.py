@@ -98,12 +98,12 @@ def test_the_folder_it_leaves(tmp_path: Path) -> None:
 
 
 def test_release_and_guests_set_from_the_command_line(tmp_path: Path) -> None:
-    """--set changes release and guests of a scenario file."""
+    """--set changes release, guests and transport of a scenario file; PV works as well as HVM."""
     run = tmp_path / "run"
     done = claimlab(
         *("run", write_scenario(tmp_path), "--scheme", "claim", "--out", run, "--json"),
         *("--set", "release=4.22", "--set", "guests.count=2", "--set", "guests.kind=pv"),
-        *("--set", "toolstack.builder=pv-4.17", "--set", "arrivals.lifetime=5"),
+        *("--set", "toolstack.builder=pv-4.17", "--set", "arrivals.lifetime=5", "--set", "transport=tcp"),
     )
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
