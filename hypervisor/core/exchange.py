@@ -15,7 +15,14 @@ from hypervisor.core.claims import adjust_tot_pages
 from hypervisor.core.decrease import lookup_page
 from hypervisor.core.domain import Domain, Dying
 from hypervisor.core.host import Host
-from hypervisor.core.reservation import append_extent, extents_from, max_order, may_target, placement_of
+from hypervisor.core.reservation import (
+    append_extent,
+    extents_from,
+    map_extent,
+    max_order,
+    may_target,
+    placement_of,
+)
 from hypervisor.core.steps import (
     CLAIMS,
     DOMAINS,
@@ -120,8 +127,7 @@ class _Exchange:
             complete_destroy_if_empty(self.host, self.domain)
             return False
         self.host.frames.set_owner(mfn, order, self.domain.domid, IN_FLIGHT)
-        if self.domain.p2m is not None:
-            self.domain.p2m.map(gfn, mfn, order)
+        map_extent(self.host, self.domain, gfn, mfn, order)
         append_extent(self.frames, mfn, order)
         return True
 

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from itertools import repeat
 
 from hypervisor.core.allocation import assign_pages, give_back, take_extent
-from hypervisor.core.domain import Domain
 from hypervisor.core.host import Host
 from hypervisor.core.reservation import (
     append_extent,
     count_in_range,
     denied,
     extents_from,
+    map_extent,
     max_order,
     may_target,
     placement_of,
@@ -30,9 +30,6 @@ from hypervisor.core.steps import (
 from hypervisor.public.domctl import Frames
 from hypervisor.public.memory import IncreaseReservation, PopulatePhysmap
 from hypervisor.public.units import DOMID_SELF, Gfn, Run
-
-GFN_LIMIT: Gfn = 1 << 36
-"""Four levels of EPT translate 48 bits of guest physical address."""
 
 
 def populate_physmap(host: Host, caller: Caller, request: PopulatePhysmap) -> Steps:
@@ -82,21 +79,12 @@ def _extents(
             append_extent(frames, mfn, order)
         else:
             yield map_step
-            _map(host, domain, gfn, mfn, order)
+            map_extent(host, domain, gfn, mfn, order)
         done += 1
         if done == nr_extents:
             break
         yield take
     return Result(done, Frames(tuple(frames)) if frames else None)
-
-
-def _map(host: Host, domain: Domain, gfn: Gfn, mfn: int, order: int) -> None:
-    # A kill may have come in the gap and taken the page back already. Beyond what EPT can address the entry
-    # is not made; populate does not look whether it was, and the page stays the domain's (memory.c).
-    if gfn + (1 << order) > GFN_LIMIT:
-        return
-    if domain.p2m is not None and host.frames.owner(mfn) == domain.domid:
-        domain.p2m.map(gfn, mfn, order)
 
 
 def _steps(domid: int) -> tuple[Step, Step, Step, Step]:

@@ -13,9 +13,11 @@ from hypervisor.public.memory import (
     MEMF_NODE_MASK,
     MEMF_NODE_SHIFT,
 )
-from hypervisor.public.units import MAX_NR_EXTENTS, MAX_ORDER, PAGE_SHIFT, NodeId, Order, Run, Runs
+from hypervisor.public.units import MAX_NR_EXTENTS, MAX_ORDER, PAGE_SHIFT, Gfn, Mfn, NodeId, Order, Run, Runs
 
 GUEST_MAX_ORDER: Order = 9
+GFN_LIMIT: Gfn = 1 << 36
+"""Four levels of EPT translate 48 bits of guest physical address."""
 MAX_NUMNODES: NodeId = 64
 """Nodes a hypervisor is built for (N2)."""
 
@@ -80,3 +82,15 @@ def append_extent(runs: list[Run], mfn: int, order: Order) -> None:
             runs[-1] = (first, count + 1)
             return
     runs.append((mfn, 1))
+
+
+def map_extent(host: Host, domain: Domain, gfn: Gfn, mfn: Mfn, order: Order) -> None:
+    """guest_physmap_add_page: enter an assigned extent into the physmap of an HVM domain.
+
+    A kill may have come in the gap and taken the page back already. Beyond what EPT can address the entry is
+    not made; no caller in memory.c looks whether it was, and the page stays the domain's.
+    """
+    if gfn + (1 << order) > GFN_LIMIT or domain.p2m is None:
+        return
+    if host.frames.owner(mfn) == domain.domid:
+        domain.p2m.map(gfn, mfn, order)

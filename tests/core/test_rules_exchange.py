@@ -7,7 +7,7 @@ import pytest
 from hypervisor.core.steps import Caller
 from hypervisor.public.domctl import DestroyDomain, Exchanged, MapForeign
 from hypervisor.public.errors import Errno
-from hypervisor.public.memory import MemoryExchange, PopulatePhysmap
+from hypervisor.public.memory import MaximumGpfn, MemoryExchange, PopulatePhysmap
 from hypervisor.public.units import DOMID_SELF, ULONG_MASK
 from tests.core.small_host import EVERY_RELEASE, SmallHost, singles
 
@@ -175,3 +175,21 @@ def test_a_gfn_populated_meanwhile_keeps_its_new_page(name: str) -> None:
     physmap = bench.domain(guest.domid).p2m
     assert physmap is not None
     assert [gfn for gfn, _, _ in physmap.leaves()] == [0, 5]
+
+
+@every_release
+@pytest.mark.rule("A17")
+def test_output_beyond_the_physmap_is_not_mapped(name: str) -> None:
+    """A gfn that no physmap can hold leaves the page the domain's, unmapped, and answers stay in range."""
+    bench = SmallHost(name)
+    guest = bench.create(hvm=True)
+    assert bench.populate(guest, 0, 1) == 1
+    far = ULONG_MASK - 1
+    request = MemoryExchange(guest.domid, ((0, 1),), 0, guest.domid, ((far, 1),), 0)
+    assert bench.ret(request, guest) == 0
+    domain = bench.domain(guest.domid)
+    assert domain.tot_pages == 1
+    assert domain.p2m is not None
+    assert domain.p2m.entries == 0
+    assert bench.ret(MaximumGpfn(guest.domid), guest) < 1 << 36
+    assert bench.host.digest()
