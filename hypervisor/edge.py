@@ -6,6 +6,7 @@ domain. Emulated seconds are real seconds since the run's epoch times `speed`.
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import time
@@ -106,7 +107,8 @@ class Edge:
         self._mains: list[Task[None]] = []
         self._pings_lost = 0
         self._next_ping_ns = 0
-        self._jitter = random.Random(endpoint)  # when to try again; no part of the emulated world
+        # When to try again; no part of the emulated world, and another one in every process.
+        self._jitter = random.Random(f"{endpoint} {os.getpid()}")
         self.reconnects = 0
         """How often the connection was made anew."""
 

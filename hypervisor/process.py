@@ -138,7 +138,7 @@ class Hypervisor:
             if is_runnable(operation):
                 moved = True
                 self._step(operation, call)
-            else:
+            elif not operation.abandoned:
                 underway.append((operation, call))
         return moved
 
@@ -179,7 +179,6 @@ class Hypervisor:
         if domain_died:
             self._session.domains_gone(monotonic_ms())
             self._callers.clear()  # the dead among them call no more
-            self._underway = deque(one for one in self._underway if not one[0].abandoned)
 
     def _pending(self) -> list[Step]:
         return [one.pending for one, _ in self._underway if one.pending is not None]

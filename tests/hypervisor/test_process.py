@@ -290,6 +290,21 @@ def test_a_toolstack_hears_of_a_death_and_the_dead_are_refused() -> None:
         assert running.stop()["unfinished"] == 0
 
 
+@pytest.mark.rule("P10")
+def test_a_death_leaves_the_turns_of_the_others_as_they_were() -> None:
+    """Requests under way when a domain dies are carried out once each: none is left over at the end."""
+    with running_hypervisor() as running:
+        toolstack = ToolstackPeer(running)
+        victim = toolstack.build(64)
+        other = toolstack.build(64, max_pages=20_000)
+        populate = PopulatePhysmap(other.domid, ((64, 15_000),))
+        seqs = [toolstack.call(0, TOOLSTACK, request) for request in (DestroyDomain(victim.domid), populate)]
+        for seq in seqs:
+            assert isinstance(toolstack.outcome(0, TOOLSTACK, seq), Answer)
+        toolstack.close()
+        assert running.stop()["unfinished"] == 0
+
+
 def test_an_edge_outlives_its_hypervisor_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """When the hypervisor is gone for good, waiting coroutines get IndefiniteError, not silence."""
     monkeypatch.setattr("hypervisor.edge.RECONNECT_SECONDS", 0.5)
