@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import resource
 from collections import deque
 from collections.abc import Iterable, Mapping
 from enum import Enum
@@ -78,21 +77,6 @@ def checked(path: Path) -> Path:
 def tcp_endpoints(ports: Mapping[str, int], host: str = "127.0.0.1") -> dict[str, str]:
     """tcp endpoints; port 0 takes a free one, which `Server.endpoints` then tells."""
     return {role: f"tcp://{host}:{port or '*'}" for role, port in ports.items()}
-
-
-def check_descriptors(peers: int) -> None:
-    """Raise this process's soft limit of open files as far as `peers` connections need it.
-
-    Raises `EndpointError` when the hard limit is too low.
-    """
-    wanted = 2 * peers + 128
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return
-    if hard != resource.RLIM_INFINITY and hard < wanted:
-        cure = f"run `ulimit -n {wanted}` as root or ask for fewer guests"
-        raise EndpointError(f"{peers} peers need {wanted} open files, the limit is {hard}: {cure}")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class Server:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -40,6 +42,8 @@ class Results:
     """One run's folder. The scheme is named in paths as `path_name` writes it."""
 
     path: Path
+    made: tuple[Path, ...] = ()
+    """The folders that were made for it, the innermost first."""
 
     def host_directory(self, scheme: str, repeat: int, host: str) -> Path:
         """RUN/<scheme>/<repeat>/<host>, made if it is not there; repeats count from 1."""
@@ -79,6 +83,21 @@ class Results:
         new.symlink_to(self.path.name, target_is_directory=True)
         new.replace(link)
 
+    def has_outcomes(self) -> bool:
+        """True once a toolstack has answered a launch."""
+        return any(self.path.glob("*/*/*/outcomes.jsonl"))
+
+    def discard(self) -> None:
+        """Leave the place as it was found: a folder that stood there empty stays, with nothing in it."""
+        for entry in self.path.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
+        with suppress(OSError):  # somebody else has put something there meanwhile
+            for folder in self.made:
+                folder.rmdir()
+
     def _write_json(self, name: str, document: Mapping[str, Any]) -> None:
         (self.path / name).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
@@ -91,13 +110,14 @@ def open_results(loaded: Loaded, out: Path | None, now: datetime) -> Results:
     """
     path = _new_path(loaded, now) if out is None else out
     try:
+        absent = tuple(folder for folder in (path, *path.parents) if not folder.exists())
         path.mkdir(parents=True, exist_ok=True)
         held = any(path.iterdir())
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}: choose another folder with --out") from error
     if held:
         raise UsageError(f"{path}: not empty: choose another folder with --out, or remove this one")
-    results = Results(path.resolve())
+    results = Results(path.resolve(), tuple(folder.resolve() for folder in absent))
     results.write_scenario(loaded)
     results.write_versions()
     return results

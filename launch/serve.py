@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import signal
 import sys
 import tempfile
@@ -29,7 +30,17 @@ def serve(loaded: Loaded, directory: Path | None, tcp: str | None, as_json: bool
 
     Raises `UsageError` when an address or the folder cannot be used.
     """
-    folder = Path(tempfile.mkdtemp(prefix="claimlab-")) if directory is None else directory
+    if directory is not None:
+        return _serve(loaded, directory, tcp, as_json)
+    folder = Path(tempfile.mkdtemp(prefix="claimlab-"))
+    try:
+        return _serve(loaded, folder, tcp, as_json)
+    except UsageError:
+        shutil.rmtree(folder, ignore_errors=True)  # ours, and nobody was told of it
+        raise
+
+
+def _serve(loaded: Loaded, folder: Path, tcp: str | None, as_json: bool) -> int:
     try:
         endpoints = ipc_endpoints(folder, ROLES)  # checks the folder, also where tcp is used
         if tcp is not None:

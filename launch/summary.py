@@ -70,6 +70,17 @@ class Summary(Struct, frozen=True):
 
 
 @dataclass(frozen=True)
+class Endings:
+    """How a scheme's launches stood at the end, beside what summary.json counts.
+
+    built: of the admitted. unsettled: still building or waiting in line when the run was over.
+    """
+
+    built: int
+    unsettled: int
+
+
+@dataclass(frozen=True)
 class Report:
     """A finished run: the figures, and what a reader needs beside them.
 
@@ -85,6 +96,7 @@ class Report:
     violations: tuple[str, ...] = ()
     leftovers: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     notes: tuple[str, ...] = ()
+    endings: dict[str, Endings] = field(default_factory=dict[str, Endings])
 
 
 def summarise(

@@ -47,6 +47,9 @@ def rows(report: Report) -> Iterator[tuple[str, ...]]:
     """Heading and one cell a scheme, for every figure."""
     for name, title in _HEADINGS:
         yield (title, *(_cell(scheme, name) for scheme in report.summary.schemes.values()))
+        if name == "failed_late" and report.endings:
+            yield ("built", *(f"{one.built:,}" for one in report.endings.values()))
+            yield ("unsettled at the end", *(f"{one.unsettled:,}" for one in report.endings.values()))
 
 
 def _cell(scheme: SchemeSummary, name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
 from toolstack.interface import ParametersError, Scheme
@@ -27,25 +27,48 @@ def scheme_class(name: str) -> type[Scheme]:
         return _checked(name, _imported(name))
     for point in entry_points(group=GROUP):
         if point.name == name:
-            return _checked(name, point.load())
+            return _checked(name, _loaded(name, point))
     known = ", ".join(known_schemes())
     raise SchemeError(f"no scheme {name!r}: name one of {known}, or a class of your own as module:Class")
 
 
+def _loaded(name: str, point: EntryPoint) -> Any:
+    try:
+        return point.load()
+    except Exception as error:  # whatever an installed package does on import
+        raise _fault(name, f"{_told(error)}: install its package anew, or name another scheme") from error
+
+
 def _imported(name: str) -> Any:
     module, _, attribute = name.partition(":")
+    if not module or not attribute:
+        raise _fault(name, "write module:Class, toolstack.claim:Claim for example")
     try:
-        return getattr(import_module(module), attribute)
+        found = import_module(module)
     except ImportError as error:
-        raise SchemeError(f"scheme {name!r}: {error}: is the module on PYTHONPATH?") from error
+        raise _fault(name, f"{error}: is the module on PYTHONPATH?") from error
+    except Exception as error:  # a module of the user's own runs here, and may raise anything
+        raise _fault(name, f"importing {module} raised {_told(error)}: repair the module") from error
+    try:
+        return getattr(found, attribute)
     except AttributeError as error:
-        raise SchemeError(f"scheme {name!r}: {error}: check the name after the colon") from error
+        raise _fault(name, f"{error}: check the name after the colon") from error
+
+
+def _fault(name: str, text: str) -> SchemeError:
+    """One line, whatever line breaks an exception's text has."""
+    return SchemeError(" ".join(f"scheme {name!r}: {text}".split()))
+
+
+def _told(error: Exception) -> str:
+    """An exception by name and text: a KeyError's text alone is only the key."""
+    return f"{type(error).__name__}: {error}"
 
 
 def _checked(name: str, found: Any) -> type[Scheme]:
     if isinstance(found, type) and issubclass(found, Scheme):
         return found
-    raise SchemeError(f"scheme {name!r} is no class derived from toolstack.interface.Scheme: derive it")
+    raise _fault(name, "is no class derived from toolstack.interface.Scheme: derive it")
 
 
 def make_scheme(name: str, parameters: Mapping[str, Any]) -> Scheme:
@@ -54,7 +77,10 @@ def make_scheme(name: str, parameters: Mapping[str, Any]) -> Scheme:
     try:
         return kind(parameters)
     except ParametersError as error:
-        raise SchemeError(f"scheme {name!r}: {error}") from error
+        raise _fault(name, str(error)) from error
+    except Exception as error:  # the __init__ of a class of the user's own
+        text = f"its __init__ raised {_told(error)}: repair it or change the table [scheme] of its parameters"
+        raise _fault(name, text) from error
 
 
 def objection(name: str, release: str) -> str | None:

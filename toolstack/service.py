@@ -21,7 +21,16 @@ from hypervisor.public.domctl import (
     UnpauseDomain,
 )
 from hypervisor.public.errors import Errno, errno_name
-from hypervisor.public.orders import DestroyOrder, Dismiss, Farewell, LaunchOrder, Outcome, Stage, ToToolstack
+from hypervisor.public.orders import (
+    RAISED,
+    DestroyOrder,
+    Dismiss,
+    Farewell,
+    LaunchOrder,
+    Outcome,
+    Stage,
+    ToToolstack,
+)
 from hypervisor.public.requests import Reply, Request
 from hypervisor.public.units import DOMID_ANY, PAGE_SIZE, Commit, DomId, Pages, Seconds, pages_to_kib
 from hypervisor.public.world import CancelledError, IndefiniteError, RefusedByWireError, Task, World
@@ -127,14 +136,16 @@ class _OneLaunch:
         try:
             await self._attempt()
         except (LaunchRefusedError, BuildFailedError) as no:
-            await self._fail(Stage.FAILED if self._launch.admitted else Stage.REFUSED, no.commit, str(no))
+            await self._fail(no.commit, str(no))
         except CancelledError:
             await self._undone()
             raise
         except Exception:  # a plug-in may raise anything; the other launches go on
-            await self._fail(Stage.FAILED, self._world.last_commit, _last_frames())
+            await self._fail(self._world.last_commit, _last_frames())
 
-    async def _fail(self, stage: Stage, commit: Commit, reason: str) -> None:
+    async def _fail(self, commit: Commit, reason: str) -> None:
+        """Nobody was promised anything before the admission, so until then it is a refusal."""
+        stage = Stage.FAILED if self._launch.admitted else Stage.REFUSED
         known = self._world.now()
         await self._undone()
         self._say(stage, commit, reason, known)
@@ -282,4 +293,4 @@ async def removed(world: World | CountingWorld, domid: DomId, leftovers: list[st
 
 
 def _last_frames() -> str:
-    return " ".join(traceback.format_exc(limit=-3).split())
+    return f"{RAISED}: {' '.join(traceback.format_exc(limit=-3).split())}"

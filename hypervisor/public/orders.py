@@ -23,6 +23,10 @@ class Stage(StrEnum):
     DESTROYED = "destroyed"  # the lifetime was over and the domain is gone
 
 
+RAISED: Final = "the scheme raised"
+"""How the reason of an outcome begins when a plug-in's own fault is behind it."""
+
+
 class LaunchOrder(Struct, frozen=True, tag="launch"):
     """Build a domain."""
 

@@ -58,6 +58,12 @@ async def destroy(world: World, domid: DomId) -> None:
         pass
 
 
+async def destroy_all(world: World) -> None:
+    """Every domain but dom0."""
+    for domain in await list_domains(world):
+        await destroy(world, domain.domid)
+
+
 async def measure_round_trip(world: World) -> Seconds:
     """Median of real seconds of a hypercall that only reads, nothing else being asked meanwhile."""
     taken: list[float] = []

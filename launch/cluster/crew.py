@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -94,12 +94,14 @@ class Crew:
             member.dismissed = True
             member.process.terminate()
 
-    def wait(self, member: Member, seconds: float = TERM_SECONDS) -> None:
-        """Wait for one that was dismissed; after `seconds` real seconds it is killed."""
-        member.process.join(seconds)
-        if member.alive:
-            member.process.kill()
-            member.process.join()
+    def wait_for(self, members: Iterable[Member], seconds: float = TERM_SECONDS) -> None:
+        """Wait for those that were dismissed; who is still there after `seconds` in all is killed."""
+        deadline = time.monotonic() + seconds
+        for member in members:
+            member.process.join(max(0.0, deadline - time.monotonic()))
+            if member.alive:
+                member.process.kill()
+                member.process.join()
 
     def failures(self) -> list[str]:
         """How each that ended by itself, and not well, ended."""
@@ -113,8 +115,8 @@ class Crew:
     ) -> None:
         for member in self._members:
             self.dismiss(member)
+        self.wait_for(self._members)
         for member in self._members:
-            self.wait(member)
             member.process.close()
 
 

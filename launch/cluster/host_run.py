@@ -6,40 +6,48 @@ import heapq
 import json
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypeVar
 
 import msgspec
 from tenacity import RetryError, Retrying, retry_if_not_result, stop_after_delay, wait_fixed
 
+from guests.behaviours import BehaviourFactory
 from guests.process import GuestProcess, guests_process, read_reports
 from guests.report import GuestReport
 from hypervisor.edge import Clock, Identity
 from hypervisor.process import ServeConfig, serve_process
 from hypervisor.public.orders import DestroyOrder, LaunchOrder, Outcome, Stage
 from hypervisor.public.units import Pages, Seconds
+from hypervisor.public.world import IndefiniteError, RefusedByWireError, World
 from hypervisor.transport import Server, ipc_endpoints, tcp_endpoints
 from launch.arrivals.arrival import Arrival
-from launch.cluster.control import Control, destroy, list_domains, measure_round_trip
+from launch.cluster.control import Control, ControlLostError, destroy_all, measure_round_trip
 from launch.cluster.crew import Crew, Member
 from launch.cluster.desk import ROLE, Desk, Enlisted, News
 from launch.cluster.host_config import host_config
 from launch.cluster.leftovers import Identified, find_leftovers
 from launch.cluster.plans import GuestPlan, Kind, guest_config, plan_built
 from launch.cluster.population import Resident, populate, wait_for_balloon_drivers
-from launch.errors import UsageError
+from launch.cluster.toolstacks import LOOK_MS, Access, Toolstacks
 from launch.scenario.models import Scenario
-from toolstack.process import ToolstackProcess, toolstack_process
+from toolstack.interface import Scheme
 
 READY_SECONDS: Final = 60.0
 """Real seconds for a party to come up."""
-FAREWELL_SECONDS: Final = 20.0
-"""Real seconds for the toolstacks to put back what they changed."""
-LOOK_MS: Final = 20
-"""Longest real wait of the launcher's loop."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Plugins:
+    """Classes handed over as such, by the name a scenario calls them: of a notebook, say."""
+
+    schemes: Mapping[str, type[Scheme]] = field(default_factory=dict[str, type[Scheme]])
+    behaviours: Mapping[str, BehaviourFactory] = field(default_factory=dict[str, BehaviourFactory])
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +58,7 @@ class HostPlan:
     repeat: int
     guests: Sequence[GuestPlan]
     arrivals: Sequence[Arrival]
+    plugins: Plugins = field(default_factory=Plugins)
 
 
 @dataclass(slots=True)
@@ -72,11 +81,21 @@ class PartyLostError(Exception):
 class HostRun:
     """One run on one host. Make it, call `run`, throw it away."""
 
-    def __init__(self, plan: HostPlan, scheme: str, folder: Path, sockets: Path, crew: Crew) -> None:
-        """`folder` keeps what remains, `sockets` (short path, mode 0700) goes with the run."""
+    def __init__(
+        self,
+        plan: HostPlan,
+        scheme: str,
+        folder: Path,
+        sockets: Path,
+        crew: Crew,
+        say: Callable[[str], None],
+    ) -> None:
+        """`folder` keeps what remains, `sockets` (short path, mode 0700) goes with the run.
+
+        Raises `EndpointError` when the sockets cannot be there.
+        """
         self._plan = plan
         self._scenario = plan.scenario
-        self._scheme = scheme
         self._folder = folder
         self._crew = crew
         self._control_secret = secrets.token_bytes(32)
@@ -86,7 +105,9 @@ class HostRun:
         self._epoch = crew.shared_epoch()
         self._clock = Clock(self._scenario.speed, self._epoch)
         self._result = HostResult()
-        self._toolstacks: list[Member] = []
+        self._toolstacks = Toolstacks(
+            plan.scenario, scheme, plan.repeat, plan.plugins.schemes, folder, crew, self._epoch, say
+        )
         self._guests: dict[Identified, Member] = {}
         self._lifetime_max: dict[Identified, Pages] = {}
         self._built: dict[int, Outcome] = {}
@@ -97,25 +118,40 @@ class HostRun:
     def run(self) -> HostResult:
         """From nothing to nothing. PartyLostError when the hypervisor does not live to the end."""
         hypervisor = self._start_hypervisor()
-        control = self._control()
-        self._result.round_trip = control.run(measure_round_trip, lambda: not hypervisor.alive)
-        residents = control.run(
-            lambda world: populate(world, self._plan.guests, self._scenario), lambda: not hypervisor.alive
-        )
+        self._result.round_trip = self._ask(hypervisor, measure_round_trip)
+        residents = self._ask(hypervisor, lambda world: populate(world, self._plan.guests, self._scenario))
         self._start_guests(residents)
-        control.run(
-            lambda world: wait_for_balloon_drivers(world, residents),
-            lambda: not hypervisor.alive or bool(self._crew.failures()),
-        )
+        self._ask(hypervisor, lambda world: wait_for_balloon_drivers(world, residents), self._crew.failures)
         with closing(Server(self._orders_endpoints)) as server:
             desk = Desk(server, self._orders_secret)
-            self._start_toolstacks(desk, server)
+            access = Access(
+                self._endpoints["toolstacks"],
+                self._control_secret,
+                server.endpoints[ROLE],
+                self._orders_secret,
+            )
+            for news in self._toolstacks.start(access, desk):
+                self._take_news(news)
             self._epoch.value = time.monotonic_ns()  # everybody is up: emulated time begins
             self._keep_house(desk, hypervisor)
-            self._dismiss_toolstacks(desk)
+            for news in self._toolstacks.dismiss(desk):
+                self._take_news(news)
         self._stop_guests()
-        self._close_books(control, hypervisor)
+        self._close_books(hypervisor)
         return self._result
+
+    def _ask(
+        self,
+        hypervisor: Member,
+        body: Callable[[World], Awaitable[T]],
+        trouble: Callable[[], object] = lambda: False,
+    ) -> T:
+        """Run a coroutine as the control domain. PartyLostError, naming who is to blame, if it cannot end."""
+        control = Control(self._endpoints["toolstacks"], self._control_secret)
+        try:
+            return control.run(body, lambda: not hypervisor.alive or bool(trouble()))
+        except (ControlLostError, RefusedByWireError, IndefiniteError) as error:
+            raise PartyLostError("; ".join(self._crew.failures()) or str(error)) from error
 
     def cut_short(self, reason: str) -> HostResult:
         """What is known when a party was lost: an invalid run, with the reason."""
@@ -142,7 +178,7 @@ class HostRun:
             journal=self._folder / "journal.msgpack",
             ready=ready,
             stats=self._folder / "hypervisor.json",
-            lease_ms=2000,
+            lease_ms=max(1, round(self._scenario.host.lease * 1000 / self._scenario.speed)),
         )
         member = self._crew.start("hypervisor", serve_process, config)
         self._await(lambda: ready.exists() or not member.alive, member)
@@ -158,9 +194,6 @@ class HostRun:
             raise PartyLostError(f"{member.role} did not come up in {READY_SECONDS:g} s") from None
         if not member.alive:
             raise PartyLostError(member.ending())
-
-    def _control(self) -> Control:
-        return Control(self._endpoints["toolstacks"], self._control_secret)
 
     def _start_guests(self, residents: Sequence[Resident]) -> None:
         per_process = self._scenario.guests.per_process
@@ -179,39 +212,12 @@ class HostRun:
             reports=self._folder / "guests",
             history=self._folder / "guests" / f"{configs[0].name}.history",
         )
-        member = self._crew.start(configs[0].name, guests_process, process)
+        member = self._crew.start(configs[0].name, guests_process, process, self._plan.plugins.behaviours)
         for one in residents:
             key = (one.identity.domid, one.identity.incarnation)
             self._guests[key] = member
             if one.max_pages is not None:
                 self._lifetime_max[key] = one.max_pages
-
-    def _start_toolstacks(self, desk: Desk, server: Server) -> None:
-        table = self._scenario.toolstack
-        for number in range(table.count):
-            process = ToolstackProcess(
-                name=f"{self._scheme}-{number}",
-                scheme=self._scheme,
-                parameters=self._scenario.scheme.get(self._scheme, {}),
-                parallel=table.parallel,
-                pages_per_second=table.pages_per_second,
-                endpoint=self._endpoints["toolstacks"],
-                control_secret=self._control_secret,
-                orders_endpoint=server.endpoints[ROLE],
-                orders_secret=self._orders_secret,
-                speed=self._scenario.speed,
-                epoch_ns=self._epoch,
-                seed=f"{self._scenario.seed}/{self._plan.repeat}/toolstack {number}",
-                history=self._folder / f"toolstack-{number}.history",
-            )
-            self._toolstacks.append(self._crew.start(f"toolstack-{number}", toolstack_process, process))
-        deadline = time.monotonic() + READY_SECONDS
-        while len(desk.staff) < table.count:
-            self._take_news(desk.look(LOOK_MS))
-            failed = [member for member in self._toolstacks if member.failed]
-            if failed or time.monotonic() > deadline:
-                reason = failed[0].ending() if failed else "a toolstack did not enlist in time"
-                raise UsageError(f"scheme {self._scheme}: {reason}")
 
     # ---- the run itself
 
@@ -284,45 +290,26 @@ class HostRun:
 
     # ---- going down
 
-    def _dismiss_toolstacks(self, desk: Desk) -> None:
-        desk.dismiss()
-        deadline = time.monotonic() + FAREWELL_SECONDS
-        while time.monotonic() < deadline:
-            self._take_news(desk.look(LOOK_MS))
-            waiting = [one for one in desk.staff if one.farewell is None and not one.lost]
-            if not waiting or not any(member.alive for member in self._toolstacks):
-                break
-        for member in self._toolstacks:
-            if member.alive:
-                self._crew.wait(member)
-
     def _stop_guests(self) -> None:
         members = list(dict.fromkeys(self._guests.values()))
         for member in members:
             self._crew.dismiss(member)
-        for member in members:
-            self._crew.wait(member)
+        self._crew.wait_for(members)
         self._result.reports = read_reports(self._folder / "guests")
 
-    def _close_books(self, control: Control, hypervisor: Member) -> None:
+    def _close_books(self, hypervisor: Member) -> None:
         """Leftovers first, then the clean-up, then what the hypervisor itself says about its books."""
-
-        def lost() -> bool:
-            return not hypervisor.alive
-
-        running = tuple(self._guests)
-        lifetime_max = self._lifetime_max
-        self._result.leftovers = control.run(lambda world: find_leftovers(world, lifetime_max, running), lost)
-
-        async def clean_up(world: Any) -> int:
-            domains = await list_domains(world)
-            for domain in domains:
-                await destroy(world, domain.domid)
-            return len(domains)
-
-        control.run(clean_up, lost)
+        running, lifetime_max = tuple(self._guests), self._lifetime_max
+        found = self._ask(hypervisor, lambda world: find_leftovers(world, lifetime_max, running))
+        self._result.leftovers = found
+        self._ask(hypervisor, destroy_all)
         self._crew.dismiss(hypervisor)
-        self._crew.wait(hypervisor)
-        self._result.notes += self._crew.failures()
-        stats = json.loads((self._folder / "hypervisor.json").read_text(encoding="utf-8"))
-        self._result.violations = tuple(stats.get("violations", ()))
+        self._crew.wait_for([hypervisor])
+        failures = self._crew.failures()
+        self._result.notes += failures
+        stats = self._folder / "hypervisor.json"
+        if not stats.exists():
+            raise PartyLostError(f"{hypervisor.ending()}, before it had closed its books")
+        self._result.violations = tuple(json.loads(stats.read_text(encoding="utf-8"))["violations"])
+        if not failures:
+            self._result.violations += tuple(f"I10: left over: {line}" for line in found)

@@ -6,29 +6,37 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
+from hypervisor.public.orders import RAISED
+from hypervisor.transport import EndpointError
 from launch.attribution import attributions
 from launch.cluster.arrivals import plan_arrivals
 from launch.cluster.crew import Crew
-from launch.cluster.host_run import HostPlan, HostResult, HostRun, PartyLostError
+from launch.cluster.host_run import HostPlan, HostResult, HostRun, PartyLostError, Plugins
 from launch.cluster.plans import plan_guests
-from launch.launches import Launch, fold
+from launch.cluster.toolstacks import FOREIGN
+from launch.errors import UsageError
+from launch.launches import Launch, Verdict, fold
 from launch.results import Results
 from launch.scenario.complaints import Fault
 from launch.scenario.load import Loaded
 from launch.scenario.models import Scenario
 from launch.scenario.world import check_schemes, ensure_descriptors, parties
-from launch.summary import Report, SchemeSummary, Summary, summarise
+from launch.summary import Endings, Report, SchemeSummary, Summary, summarise
 from toolstack.registry import SchemeError, known_schemes, make_scheme, objection
 
 Progress = Callable[[str], None]
+NO_PLUGINS: Final = Plugins()
 
 
-def check_run(loaded: Loaded) -> None:
+def check_run(loaded: Loaded, plugins: Plugins = NO_PLUGINS) -> None:
     """What must hold before a folder is made: schemes, their parameters, file descriptors."""
     scenario = loaded.scenario
-    check_schemes(loaded, known_schemes(), _objection)
+    check_schemes(loaded, (*known_schemes(), FOREIGN, *plugins.schemes), _objection)
     for scheme in scenario.schemes:
+        if scheme == FOREIGN or scheme in plugins.schemes:
+            continue
         try:
             make_scheme(scheme, scenario.scheme.get(scheme, {}))
         except SchemeError as error:
@@ -43,18 +51,24 @@ def _objection(scheme: str, release: str) -> str | None:
         return None  # make_scheme says it better
 
 
-def run_scenario(loaded: Loaded, results: Results, progress: Progress) -> Report:
-    """Run it all and fold it into one report. `progress` gets a line for each stage."""
+def run_scenario(
+    loaded: Loaded, results: Results, progress: Progress, plugins: Plugins = NO_PLUGINS
+) -> Report:
+    """Run it all and fold it into one report. `progress` gets a line for each stage.
+
+    `plugins` are scheme and behaviour classes by the names that the scenario uses; dill carries them to their
+    processes, so they may be defined in a notebook. UsageError for what the user can put right.
+    """
     scenario = loaded.scenario
     plans = [
-        HostPlan(scenario, repeat, plan_guests(scenario, repeat), plan_arrivals(scenario, repeat))
+        HostPlan(scenario, repeat, plan_guests(scenario, repeat), plan_arrivals(scenario, repeat), plugins)
         for repeat in range(1, scenario.repeats + 1)
     ]
     finished: dict[str, list[HostResult]] = {}
     for scheme in scenario.schemes:
         for plan in plans:
             progress(_announcement(scenario, scheme, plan))
-            result = _run_one(plan, scheme, results)
+            result = _run_one(plan, scheme, results, progress)
             finished.setdefault(scheme, []).append(result)
             progress(f"  {_outcome_line(result)}")
     return _report(scenario, finished)
@@ -76,16 +90,20 @@ def _outcome_line(result: HostResult) -> str:
     return ", ".join(f"{count} {verdict}" for verdict, count in counted.items()) or "no launches"
 
 
-def _run_one(plan: HostPlan, scheme: str, results: Results) -> HostResult:
+def _run_one(plan: HostPlan, scheme: str, results: Results, say: Progress) -> HostResult:
     folder = results.host_directory(scheme, plan.repeat, plan.scenario.host.name)
     sockets = Path(tempfile.mkdtemp(prefix="claimlab-"))
     try:
         with Crew(folder, results.record_process) as crew:
-            run = HostRun(plan, scheme, folder, sockets, crew)
+            run = HostRun(plan, scheme, folder, sockets, crew, say)
             try:
                 return run.run()
             except PartyLostError as lost:
                 return run.cut_short(str(lost))
+    except EndpointError as error:
+        raise UsageError(str(error)) from error
+    except OSError as error:
+        raise UsageError(f"{error.filename or folder}: {error.strerror}: is the disk full?") from error
     finally:
         shutil.rmtree(sockets, ignore_errors=True)
 
@@ -94,7 +112,7 @@ def _report(scenario: Scenario, finished: dict[str, list[HostResult]]) -> Report
     every = [(scheme, result) for scheme, repeats in finished.items() for result in repeats]
     violations = tuple(f"{scheme}: {line}" for scheme, result in every for line in result.violations)
     trips = [result.round_trip for _, result in every if result.round_trip is not None]
-    notes = [f"{scheme}: {line}" for scheme, result in every for line in result.notes]
+    notes = [f"{scheme}: {line}" for scheme, result in every for line in (*result.notes, *_faults(result))]
     return Report(
         scenario=scenario.name,
         summary=Summary(
@@ -111,7 +129,19 @@ def _report(scenario: Scenario, finished: dict[str, list[HostResult]]) -> Report
             for scheme, repeats in finished.items()
         },
         notes=(*notes, *attributions(scenario)),
+        endings={scheme: _endings(repeats) for scheme, repeats in finished.items()},
     )
+
+
+def _faults(result: HostResult) -> list[str]:
+    """What plug-ins raised, each once."""
+    return list(dict.fromkeys(one.reason for one in result.outcomes if one.reason.startswith(RAISED)))
+
+
+def _endings(repeats: list[HostResult]) -> Endings:
+    verdicts = [one.verdict for result in repeats for one in fold(result.ordered_at, result.outcomes)]
+    unsettled = (Verdict.UNSETTLED, Verdict.UNANSWERED)
+    return Endings(verdicts.count(Verdict.BUILT), sum(verdict in unsettled for verdict in verdicts))
 
 
 def _scheme_summary(repeats: list[HostResult]) -> SchemeSummary:

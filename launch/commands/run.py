@@ -11,6 +11,7 @@ from rich.console import Console
 
 from launch.cluster.run import check_run, run_scenario
 from launch.commands.options import JsonOption, OutOption, ScenarioArgument, SeedOption, SetOption
+from launch.errors import UsageError
 from launch.results import Results, open_results
 from launch.scenario.load import Loaded, load_scenario
 from launch.scenario.world import check_behaviour, check_traces
@@ -43,12 +44,21 @@ def run(
 
 
 def _run(loaded: Loaded, results: Results) -> Report:
-    """However it ends, `latest` is the run that was tried last."""
+    """However it ends, `latest` is the run that was tried last; one that could not be had leaves nothing."""
     progress = Console(stderr=True, highlight=False)
-    results.link_latest()
-    report = run_scenario(loaded, results, progress.print)
-    results.write_summary(report.summary.to_json(), markdown(report))
-    return report
+    worth_keeping = True
+    try:
+        report = run_scenario(loaded, results, progress.print)
+        results.write_summary(report.summary.to_json(), markdown(report))
+        return report
+    except UsageError:
+        worth_keeping = results.has_outcomes()  # of the schemes before
+        raise
+    finally:
+        if worth_keeping:
+            results.link_latest()
+        else:
+            results.discard()
 
 
 def _show(report: Report, results: Results, json: bool) -> None:

@@ -3,6 +3,7 @@
 import gzip
 import zlib
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -33,7 +34,10 @@ KNOWN_OPS: Final = REMARKS | {
     "unmap",
 }
 
+MAX_LINE_BYTES: Final = 16 << 20
+"""A recording's longest lines have about a thousand bytes; what has no line breaks at all need not end."""
 
+NO_RECORDING: Final = "this is no recording in the format memprobe-1"
 RACE: Final = "a race recording counts what two racing threads saw and lists no operations; leave it out"
 
 
@@ -97,7 +101,7 @@ def _read_header(path: Path, lines: Iterator[tuple[int, bytes]]) -> Header:
     if not text.strip():
         raise _refused(path, "empty; give a recording in the format memprobe-1")
     if not _decode(_KIND, path, number, text).header:
-        raise _refused(path, "the first line is no header: this is no recording in the format memprobe-1")
+        raise _refused(path, f"the first line is no header: {NO_RECORDING}")
     return _decode(_HEADER, path, number, text, RACE if b'"script":"race' in text else "")
 
 
@@ -114,7 +118,10 @@ def _text_lines(path: Path) -> Iterator[bytes]:
     opener = gzip.open if path.name.endswith(".gz") else open
     try:
         with opener(path, "rb") as file:
-            yield from file
+            for number, line in enumerate(iter(partial(file.readline, MAX_LINE_BYTES + 1), b""), 1):
+                if len(line) > MAX_LINE_BYTES:
+                    raise _refused(path, f"line {number} is over {MAX_LINE_BYTES >> 20} MiB: {NO_RECORDING}")
+                yield line
     except (OSError, EOFError, zlib.error) as error:
         raise _refused(path, f"cannot be read ({error}); check the path and copy the file again") from error
 

@@ -170,14 +170,14 @@ def _wanted(detail: ErrorDetails) -> str:
         "less_than_equal": f"{_plain(ctx.get('le'))} or less",
         "too_short": f"at least {ctx.get('min_length')} long",
         "string_too_short": "some text",
-        "string_pattern_mismatch": "made of letters, digits, dots, dashes and underscores",
+        "string_pattern_mismatch": "letters, digits, dots, dashes and underscores, a letter or digit first",
         "literal_error": str(ctx.get("expected")),
     }
     return words.get(detail["type"], detail["msg"])
 
 
 def _plain(number: object) -> str:
-    return f"{number:g}" if isinstance(number, float) else str(number)
+    return f"{number:.10g}" if isinstance(number, float) else str(number)
 
 
 def describe(value: object) -> str:

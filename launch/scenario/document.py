@@ -32,7 +32,7 @@ class Source:
     @property
     def stem(self) -> str:
         """The name without folder and suffix, fit to be the name of a scenario."""
-        return re.sub(r"[^A-Za-z0-9._-]+", "-", Path(self.name).stem)
+        return re.sub(r"[^A-Za-z0-9._-]+", "-", Path(self.name).stem).lstrip("._-") or "scenario"
 
 
 def built_in_names() -> tuple[str, ...]:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from typing import Any, Final
 
-from hypervisor.public.units import Pages
+from hypervisor.public.units import PAGES_PER_GIB, Pages
 from launch.scenario.complaints import Fault
-from launch.scenario.models import ArrivalsTable, GuestsTable, HostTable, Scenario
+from launch.scenario.models import MOST_LAUNCHES, ArrivalsTable, GuestsTable, HostTable, Scenario
+from launch.scenario.plain import Path, is_array, is_table
 from launch.scenario.sizes import format_size
 from launch.scenario.workloads import ReplayDemand
+
+MOST_MEMORY: Final[Pages] = 4096 * PAGES_PER_GIB
+"""4 TiB: a frame's number (mfn) stays far below 2^32."""
+MOST_NODES: Final = 64
+"""Xen's MAX_NUMNODES."""
 
 
 def impossible(scenario: Scenario) -> Iterator[Fault]:
@@ -18,6 +26,8 @@ def impossible(scenario: Scenario) -> Iterator[Fault]:
     yield from _replay(scenario.guests)
     yield from _arrivals(scenario.arrivals, scenario)
     yield from _duplicates(scenario)
+    yield from _not_finite(("guests", "behaviour_options"), scenario.guests.behaviour_options)
+    yield from _not_finite(("scheme",), scenario.scheme)
 
 
 def room(host: HostTable) -> Pages:
@@ -32,16 +42,28 @@ def _host(host: HostTable) -> Iterator[Fault]:
             f"{format_size(host.memory)} leaves nothing beside Xen's {format_size(host.xen)} and "
             f"dom0's {format_size(host.dom0)}: raise host.memory or lower host.dom0",
         )
+    if host.memory > MOST_MEMORY:
+        most = format_size(MOST_MEMORY)
+        yield Fault(
+            ("host", "memory"), f"{format_size(host.memory)}, but a host has at most {most}: lower it"
+        )
+    yield from _nodes(host)
+    if host.low_mem_virq is not None and host.low_mem_virq >= host.memory:
+        yield Fault(("host", "low_mem_virq"), "not below host.memory, it would never cease: lower it")
+
+
+def _nodes(host: HostTable) -> Iterator[Fault]:
+    number = len(host.nodes) if isinstance(host.nodes, tuple) else host.nodes
+    if number > MOST_NODES:
+        yield Fault(("host", "nodes"), f"{number} nodes, but Xen knows at most {MOST_NODES}: name fewer")
+    elif number > host.memory:
+        yield Fault(("host", "nodes"), f"{number} nodes, but {host.memory} pages: lower host.nodes")
     if isinstance(host.nodes, tuple) and sum(host.nodes) != host.memory:
         yield Fault(
             ("host", "nodes"),
             f"the nodes add up to {format_size(sum(host.nodes))}, host.memory is {format_size(host.memory)}: "
             "make them equal",
         )
-    if isinstance(host.nodes, int) and host.nodes > host.memory:
-        yield Fault(("host", "nodes"), f"{host.nodes} nodes, but {host.memory} pages: lower host.nodes")
-    if host.low_mem_virq is not None and host.low_mem_virq >= host.memory:
-        yield Fault(("host", "low_mem_virq"), "not below host.memory, it would never cease: lower it")
 
 
 def _guests(guests: GuestsTable, host: HostTable) -> Iterator[Fault]:
@@ -89,6 +111,7 @@ def _replay(guests: GuestsTable) -> Iterator[Fault]:
 
 def _arrivals(arrivals: ArrivalsTable, scenario: Scenario) -> Iterator[Fault]:
     yield from _needs(arrivals)
+    yield from _too_many(arrivals, scenario.duration)
     if any(isinstance(demand, ReplayDemand) for demand in arrivals.workload):
         yield Fault(("arrivals", "workload"), "launched domains cannot replay: use another kind")
     moments = arrivals.at if isinstance(arrivals.at, tuple) else (arrivals.at,)
@@ -131,18 +154,46 @@ def _needs_sizes(arrivals: ArrivalsTable, kind: str) -> Iterator[Fault]:
     if arrivals.kind == "list":
         yield from _list(arrivals)
     elif isinstance(arrivals.at, tuple):
-        yield Fault(
-            ("arrivals", "at"), f'an array, but {arrivals.kind} begins at one moment: write kind = "list"'
-        )
+        cure = 'write kind = "list"' if arrivals.at else "write at = 0, its second"
+        yield Fault(("arrivals", "at"), f"an array, but a {arrivals.kind} begins at one moment: {cure}")
 
 
 def _list(arrivals: ArrivalsTable) -> Iterator[Fault]:
     moments = len(arrivals.at) if isinstance(arrivals.at, tuple) else 1
+    if not moments:
+        yield Fault(
+            ("arrivals", "at"), "an array without a moment: write at = [60], the second of each launch"
+        )
+        return
     if arrivals.sizes and len(arrivals.sizes) != moments:
         yield Fault(
             ("arrivals", "sizes"),
             f"{len(arrivals.sizes)} sizes for {moments} moments in arrivals.at: give one for each",
         )
+
+
+def _too_many(arrivals: ArrivalsTable, duration: float) -> Iterator[Fault]:
+    """A poisson stream is made in one go, so it has to end."""
+    if arrivals.kind != "poisson" or arrivals.rate is None or arrivals.count is not None:
+        return
+    if arrivals.rate * duration > MOST_LAUNCHES:
+        yield Fault(
+            ("arrivals", "rate"),
+            f"{arrivals.rate:g} launches a second for {duration:g} s are over {MOST_LAUNCHES}: "
+            "lower arrivals.rate or give arrivals.count",
+        )
+
+
+def _not_finite(key: Path, value: Any) -> Iterator[Fault]:
+    """inf and nan in tables whose keys a scheme or a behaviour checks itself."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield Fault(key, f"must be a finite number, not {value}")
+    elif is_table(value):
+        for part, inner in value.items():
+            yield from _not_finite((*key, part), inner)
+    elif is_array(value):
+        for number, inner in enumerate(value):
+            yield from _not_finite((*key, number), inner)
 
 
 def _duplicates(scenario: Scenario) -> Iterator[Fault]:

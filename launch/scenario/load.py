@@ -32,7 +32,13 @@ class Loaded:
 
     def error(self, *found: Fault) -> ScenarioError:
         """A complaint about keys of this scenario, found after it was loaded."""
-        return _error(found, self.source, self.command_line)
+        return _error([self._with_its_origin(fault) for fault in found], self.source, self.command_line)
+
+    def _with_its_origin(self, fault: Fault) -> Fault:
+        """A scheme without a table [scheme.NAME] can be blamed only on who named it: `schemes`, --scheme."""
+        if fault.key[0] == "scheme" and fault.key[1] not in self.scenario.scheme:
+            return Fault(("schemes",), fault.text)
+        return fault
 
 
 def load_scenario(

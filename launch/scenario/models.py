@@ -6,7 +6,7 @@ Amounts of memory are held in pages, times in emulated seconds.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -15,6 +15,8 @@ from launch.scenario.table import Count, PositiveSeconds, Seconds, Table, Tuple
 from launch.scenario.workloads import Demand
 
 ReleaseName = Literal["4.3", "4.12", "4.17", "4.21", "4.22"]
+MOST_LAUNCHES: Final = 1_000_000
+"""Launches in one run, whatever the kind of arrivals."""
 Builder = Literal["hvm-4.17", "pv-4.17", "hvm-4.3", "pv-4.3"]
 
 
@@ -29,23 +31,26 @@ def names(value: object) -> object:
 
 
 TracePath = Annotated[Path, Field(strict=False)]
+# Both become folders: a letter or digit first keeps "..", hidden folders and options out.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
 class HostTable(Table):
     """[host]: the machine."""
 
-    name: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$")] = "host0"
-    memory: PositiveSize = 16 * 262_144  # RAM, all of it
+    name: Name = "host0"
+    memory: PositiveSize = 16 * 262_144  # RAM, all of it; at most 4 TiB
     dom0: Size = 262_144  # of it the control domain's, fixed
     xen: Size = 65_536  # of it Xen's own
-    nodes: Count | Tuple[PositiveSize] = 1  # NUMA nodes: how many alike, or the memory of each
+    nodes: Count | Tuple[PositiveSize] = 1  # NUMA nodes: how many alike, or the memory of each; at most 64
+    lease: PositiveSeconds = 80.0  # silence of a peer's Python after which the hypervisor notes it as stopped
     low_mem_virq: Size | None = None  # threshold of VIRQ_ENOMEM; None is Xen's own choice, 64 MiB (A27)
 
 
 class GuestsTable(Table):
     """[guests]: the domains that run before the first launch."""
 
-    count: Annotated[int, Field(ge=0)] = 24
+    count: Annotated[int, Field(ge=0, le=100_000)] = 24
     memory: PositiveSize | None = None  # at start; None (replay only) is the demand at second 0
     max: PositiveSize | None = None  # static-max; None is `memory`, for a replay what the trace provisions
     kind: Literal["hvm", "pv"] = "hvm"
@@ -72,7 +77,7 @@ class ArrivalsTable(Table):
     """[arrivals]: the launches asked for while the guests run."""
 
     kind: Literal["burst", "poisson", "azure", "list"] = "burst"
-    count: Annotated[int, Field(ge=0)] | None = None  # burst: launches; poisson: the most
+    count: Annotated[int, Field(ge=0, le=MOST_LAUNCHES)] | None = None  # burst: launches; poisson: the most
     size: PositiveSize | None = None  # of every launch
     sizes: Tuple[PositiveSize] = ()  # burst, poisson: drawn, equally likely; list: one for each
     vcpus: Count = 1
@@ -101,15 +106,15 @@ class ToolstackTable(Table):
 class Scenario(Table):
     """The whole file."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
+    name: Name
     about: str = ""
     seed: Annotated[int, Field(ge=0)] = 1
     release: Annotated[ReleaseName, BeforeValidator(release_text)] = "4.17"
-    speed: Annotated[float, Field(gt=0)] = 40.0  # emulated seconds per real second
-    duration: PositiveSeconds = 600.0  # the run ends here
+    speed: Annotated[float, Field(ge=0.001, le=1_000_000)] = 40.0  # emulated seconds per real second
+    duration: Annotated[float, Field(gt=0, le=10_000_000)] = 600.0  # the run ends here
     transport: Literal["ipc", "tcp"] = "ipc"  # sockets in a private folder, or on 127.0.0.1
     schemes: Annotated[Tuple[str], BeforeValidator(names), Field(min_length=1)] = ("naive", "claim", "clamp")
-    repeats: Count = 1  # runs of each scheme, each with a stream of its own
+    repeats: Annotated[int, Field(ge=1, le=10_000)] = 1  # runs of each scheme, each with a stream of its own
     host: HostTable = HostTable()
     guests: GuestsTable = GuestsTable()
     arrivals: ArrivalsTable = ArrivalsTable()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,6 @@ from hypervisor.transport import (
     EndpointError,
     Sent,
     Server,
-    check_descriptors,
     ipc_endpoints,
     tcp_endpoints,
 )
@@ -198,20 +196,6 @@ def test_an_address_that_is_none_is_refused(endpoint: str, client: Client) -> No
         client.connect(endpoint)
     with pytest.raises(EndpointError, match="cannot bind"):
         Server({"guests": endpoint})
-
-
-def test_too_few_descriptors_are_told_beforehand() -> None:
-    """More peers than the hard limit allows are refused with the command that cures it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 256), hard))
-    try:
-        check_descriptors(100)
-        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= 328
-        if hard != resource.RLIM_INFINITY:
-            with pytest.raises(EndpointError, match="ulimit -n"):
-                check_descriptors(hard)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_closing_leaves_no_descriptor_behind(tmp_path: Path) -> None:

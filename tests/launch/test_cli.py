@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import msgspec
@@ -23,7 +24,12 @@ BAD = [
     (["run", "--set", "guests.cuont=3"], "did you mean guests.count?"),
     (["run", "--set", "guests.memory=9GiB"], "lower guests.count to 1 or raise host.memory"),
     (["run", "--set", "release=4.5"], "--set release"),
-    (["run", "--set", "speed=0"], "speed: must be above 0"),
+    (["run", "--set", "speed=0"], "speed: must be 0.001 or more"),
+    (["run", "--set", "host.name=.."], "--set host.name: must be letters"),
+    (["run", "--scheme", "claim,claim"], '--scheme: "claim" is named twice'),
+    (["run", "--scheme", ":X"], "--scheme: scheme ':X': write module:Class"),
+    (["run", "--scheme", "os:path"], "--scheme: scheme 'os:path': is no class"),
+    (["run", "--scheme", "toolstack.clamp:ClampParameters"], "--scheme: scheme 'toolstack"),
     (["run", "--set", "scheme.clamp.cuts=some"], "scheme 'clamp'"),
     (["run", "--set", "scheme.naive.hope=1"], "takes no parameters"),
     (["run", "--scheme", "no.such.module:Thing"], "is the module on PYTHONPATH?"),
@@ -74,6 +80,22 @@ def test_too_few_file_descriptors(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "ulimit -n" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_serve_that_cannot_listen_leaves_nothing(tmp_path: Path) -> None:
+    """An address that cannot be had is one line, and the folder made for it is gone; one's own stays."""
+    own = tmp_path / "o"
+    own.mkdir(mode=0o700)
+    if len(os.fsencode(own)) > 90:
+        pytest.skip("the temporary folder's path is too long for a socket")
+    with tempfile.TemporaryDirectory(prefix="c") as temporary:  # short, because sockets would lie in it
+        for directory in ([], ["--dir", own]):
+            environment = {**os.environ, "TMPDIR": temporary}
+            done = claimlab("serve", "--tcp", "no such host", *directory, env=environment)
+            assert done.returncode == 2, done.stderr
+            assert "choose another address" in done.stderr and len(done.stderr.splitlines()) == 1
+        assert os.listdir(temporary) == []
+    assert own.is_dir()
 
 
 @pytest.mark.parametrize("tcp", [False, True])

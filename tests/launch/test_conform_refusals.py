@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 
 import pytest
 
 from launch.conform.conform import conform_files
-from launch.conform.reader import RefusedRecordingError, read_recording
+from launch.conform.reader import MAX_LINE_BYTES, RefusedRecordingError, read_recording
 from tests.launch.recordings import DATA, recorded_lines, write_lines
 
 H07 = DATA / "4.17" / "h07-consume.jsonl.gz"
@@ -68,6 +69,15 @@ def test_a_gz_that_is_none_or_cut_short_is_refused(tmp_path: Path) -> None:
     short = tmp_path / "short.jsonl.gz"
     short.write_bytes(H07.read_bytes()[:400])
     assert "cannot be read" in refusal(short)
+
+
+def test_a_line_without_end_is_refused(tmp_path: Path) -> None:
+    """What has no line breaks is not read to its end, which may never come; nor is a .gz that swells."""
+    assert "line 1 is over 16 MiB" in refusal(Path("/dev/zero"))
+    swollen = tmp_path / "swollen.jsonl.gz"
+    header = json.dumps(recorded_lines(H07)[0]).encode() + b"\n"
+    swollen.write_bytes(gzip.compress(header + bytes(MAX_LINE_BYTES + 1), 1))
+    assert "line 2 is over 16 MiB" in refusal(swollen)
 
 
 def test_unknown_operations_and_missing_lines_are_refused(tmp_path: Path) -> None:

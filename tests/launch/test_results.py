@@ -102,6 +102,33 @@ def test_latest_never_replaces_a_real_file(here: Path) -> None:
     assert not (here / "latest").is_symlink()
 
 
+@pytest.mark.parametrize("out", [None, Path("new/er"), Path("kept/new"), Path("kept")])
+def test_a_discarded_run_leaves_the_place_as_it_was(here: Path, out: Path | None) -> None:
+    """The folders that were made go, one that stood there empty stays, empty."""
+    (here / "kept").mkdir()
+    results = open_results(load_scenario("default"), out, NOON)
+    results.host_directory("claim", 1, "host0")
+    results.discard()
+    assert [path.name for path in here.rglob("*")] == ["kept"]
+
+
+def test_a_discarded_run_leaves_its_neighbours_alone(here: Path) -> None:
+    """Folders made on the way that hold something by now stay."""
+    first = open_results(load_scenario("default"), None, NOON)
+    second = open_results(load_scenario("default"), None, NOON)
+    first.discard()
+    assert list((here / "runs").iterdir()) == [second.path]
+
+
+def test_outcomes_are_worth_keeping(tmp_path: Path) -> None:
+    """A run has outcomes once a host's folder holds them."""
+    results = Results(tmp_path)
+    host = results.host_directory("claim", 1, "host0")
+    assert not results.has_outcomes()
+    (host / "outcomes.jsonl").touch()
+    assert results.has_outcomes()
+
+
 def test_the_summary_is_written_in_both_forms(tmp_path: Path) -> None:
     """summary.json and summary.md hold what they are given."""
     Results(tmp_path).write_summary(b'{"valid": true}\n', "# valid\n")

@@ -75,6 +75,27 @@ def test_three_schemes_on_the_same_burst(tmp_path: Path, own_tmp: Path) -> None:
     assert left_in(own_tmp) == []
 
 
+@pytest.mark.parametrize("out", [None, "given"])
+def test_a_run_that_cannot_begin_leaves_nothing(tmp_path: Path, out: str | None) -> None:
+    """Guests that do not fit after all are one line; no folder remains, and `latest` stays where it was."""
+    folder = tmp_path / "here"
+    runs = folder / "runs"
+    for made in (runs / "earlier", folder / "given"):
+        made.mkdir(parents=True)
+    for link in (runs / "latest", folder / "latest"):
+        link.symlink_to("earlier")
+    crowded = SMALL.replace('count = 4\nmemory = "64MiB"', 'count = 29\nmemory = "32MiB"')
+    scenario = write_scenario(tmp_path, crowded)
+    arguments = [] if out is None else ["--out", out]
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    done = claimlab("run", scenario, *arguments, cwd=folder, env=environment)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "lower guests.count" in done.stderr and "Traceback" not in done.stderr
+    assert sorted(path.name for path in runs.iterdir()) == ["earlier", "latest"]
+    assert os.readlink(folder / "latest") == os.readlink(runs / "latest") == "earlier"
+    assert list((folder / "given").iterdir()) == []
+
+
 def test_the_folder_it_leaves(tmp_path: Path) -> None:
     """RUN holds scenario, seed, versions, pids, summary, and a journal with a log for each scheme."""
     run = tmp_path / "runs" / "one"
@@ -179,6 +200,7 @@ def test_interrupted_runs_leave_nothing_behind(tmp_path: Path, own_tmp: Path, nu
     assert "Traceback" not in errors
     assert not still_there(run)
     assert left_in(own_tmp) == []
+    assert (run.parent / "latest").resolve() == run.resolve()
 
 
 def test_killed_launcher_takes_its_processes_along(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from launch.errors import ScenarioError, UsageError
+from launch.scenario.complaints import Fault
 from launch.scenario.document import read_source
 from launch.scenario.load import load_scenario
 from launch.scenario.world import check_behaviour, check_schemes, check_traces, ensure_descriptors, parties
@@ -62,7 +63,14 @@ def test_the_good_one_is_good(tmp_path: Path) -> None:
         ("amplitude =", "ampliude =", 10, "guests.workload.1.ampliude", "workload.1.amplitude?"),
         ("seed = 3", 'seed = "3"', 2, "seed", "must be a whole number, not '3'"),
         ("seed = 3", "seed = -3", 2, "seed", "0 or more"),
-        ("seed = 3", "speed = -3", 2, "speed", "above 0"),
+        ("seed = 3", "speed = -3", 2, "speed", "0.001 or more, not -3"),
+        ("seed = 3", "speed = 0.0001", 2, "speed", "0.001 or more"),
+        ("seed = 3", "speed = 1e7", 2, "speed", "1000000 or less"),
+        ("seed = 3", "speed = nan", 2, "speed", "finite"),
+        ("seed = 3", "repeats = 10_001", 2, "repeats", "10000 or less"),
+        ("seed = 3", "duration = 1e8", 2, "duration", "10000000 or less"),
+        ("seed = 3", "duration = inf", 2, "duration", "finite"),
+        ("seed = 3", "name = '..'", 2, "name", "a letter or digit first"),
         ("seed = 3", "speed = inf", 2, "speed", "finite"),
         ("seed = 3", 'release = "4.16"', 2, "release", "not '4.16'; did you mean '4.21'?"),
         ("seed = 3", "release = 4.5", 2, "release", "'4.3', '4.12', '4.17', '4.21' or '4.22'"),
@@ -80,6 +88,25 @@ def test_the_good_one_is_good(tmp_path: Path) -> None:
         ('"4GiB"', '"4GiB"\nnodes = ["1GiB", "1GiB"]', 5, "host.nodes", "make them equal"),
         ('"4GiB"', '"4GiB"\nnodes = "two"', 5, "host.nodes", "a whole number or an array"),
         ('"4GiB"', '"4GiB"\nname = "a b"', 5, "host.name", "letters, digits"),
+        ('"4GiB"', '"4GiB"\nname = ".."', 5, "host.name", "a letter or digit first"),
+        ('"4GiB"', '"4GiB"\nname = ""', 5, "host.name", "a letter or digit first"),
+        ('"4GiB"', '"4097GiB"', 4, "host.memory", "at most 4TiB: lower it"),
+        ('"4GiB"', '"4GiB"\nnodes = 65', 5, "host.nodes", "at most 64: name fewer"),
+        ('"4GiB"', f'"65GiB"\nnodes = {["1GiB"] * 65}', 5, "host.nodes", "at most 64: name fewer"),
+        ("count = 2", "count = 100_001", 6, "guests.count", "100000 or less"),
+        ("count = 2", "count = 2\nheadroom = nan", 7, "guests.headroom", "finite"),
+        (
+            "count = 2",
+            "count = 2\nbehaviour_options = {a = [inf]}",
+            7,
+            "guests.behaviour_options.a.0",
+            "finite",
+        ),
+        ("period = 60", "period = inf", 10, "guests.workload.1.period", "finite"),
+        ("period = 60", "period = 60, phase = nan", 10, "guests.workload.1.phase", "finite"),
+        ('cut = "even"', "cut = nan", 18, "scheme.clamp.cut", "finite"),
+        ("count = 1", "count = 1_000_001", 15, "arrivals.count", "1000000 or less"),
+        ('"burst"\ncount = 1', '"poisson"\nrate = 2000', 15, "arrivals.rate", "lower arrivals.rate"),
         ("count = 2", "count = 20", 7, "guests.memory", "lower guests.count to 5"),
         ("count = 2", 'count = 2\nmax = "256MiB"', 7, "guests.max", "raise guests.max"),
         ("count = 2", 'count = 2\nkind = "arm"', 7, "guests.kind", "'hvm' or 'pv'"),
@@ -100,6 +127,9 @@ def test_the_good_one_is_good(tmp_path: Path) -> None:
         ('size = "1GiB"', "size = 1\nsizes = [1]", 17, "arrivals.sizes", "keep one of the two"),
         ('size = "1GiB"', "size = 1\nat = 900", 17, "arrivals.at", "raise duration"),
         ('size = "1GiB"', "size = 1\nat = [1, 2]", 17, "arrivals.at", 'write kind = "list"'),
+        ('size = "1GiB"', "size = 1\nat = []", 17, "arrivals.at", "write at = 0, its second"),
+        ('"burst"\ncount = 1', '"list"\nat = []', 15, "arrivals.at", "write at = [60], the second of each"),
+        ('size = "1GiB"', "size = 1\nat = [inf]", 17, "arrivals.at.0", "finite"),
         ('size = "1GiB"', "size = 1\nat = 'x'", 17, "arrivals.at", "a number or an array"),
         ("[scheme.clamp]", "[scheme]\nclamp = 3\n[scheme.other]", 18, "scheme.clamp", "must be a table"),
         ('cut = "even"', "[[hosts]]\n[[hosts]]", 18, "hosts", "keep one [[hosts]] table"),
@@ -159,6 +189,35 @@ def test_an_option_is_blamed_by_its_name() -> None:
     """--seed and --scheme are named as options."""
     with pytest.raises(ScenarioError, match=r"^--seed: must be 0 or more, not -1$"):
         load_scenario("default", seed=-1)
+
+
+def test_the_largest_that_is_possible_is_accepted(tmp_path: Path) -> None:
+    """Every limit is the last value that is allowed, not the first that is not."""
+    (tmp_path / "large.toml").write_text(GOOD, encoding="utf-8")
+    sets = ("host.memory=4TiB", "host.nodes=64", "repeats=10000", "duration=1e7", "speed=1e6")
+    scenario = load_scenario(tmp_path / "large.toml", (*sets, "arrivals.count=1000000")).scenario
+    assert (scenario.host.memory, scenario.host.nodes) == (1 << 30, 64)
+    sets = ("guests.count=100000", "guests.memory=1", "speed=0.001", "host.name=a..-_")
+    assert load_scenario(tmp_path / "large.toml", sets).scenario.guests.count == 100_000
+
+
+def test_a_file_is_the_name_of_its_scenario_whatever_it_is_called(tmp_path: Path) -> None:
+    """What a file's name begins with and a scenario's may not is left out."""
+    for file, name in ((".hidden.toml", "hidden"), ("...toml", "scenario"), ("-x y.toml", "x-y")):
+        (tmp_path / file).write_text(GOOD, encoding="utf-8")
+        assert load_scenario(tmp_path / file).scenario.name == name
+
+
+def test_a_scheme_named_on_the_command_line_is_not_blamed_on_the_file(tmp_path: Path) -> None:
+    """What is wrong with a scheme is told of its table where it has one, else of who named it."""
+    path = tmp_path / "x.toml"
+    path.write_text(GOOD, encoding="utf-8")
+    loaded = load_scenario(path, schemes=["os:path", "clamp"])
+    named, table = loaded.error(Fault(("scheme", "os:path"), "no"), Fault(("scheme", "clamp"), "no")).lines
+    assert named == "--scheme: no"
+    assert table == f"{path}:17: scheme.clamp: no"
+    path.write_text("schemes = ['os:path']\n" + GOOD, encoding="utf-8")
+    assert load_scenario(path).error(Fault(("scheme", "os:path"), "no")).lines == (f"{path}:1: schemes: no",)
 
 
 def test_a_scenario_that_is_not_there_names_those_that_are() -> None:

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from hypervisor.public.orders import Stage
+from hypervisor.public.orders import RAISED, Stage
 from hypervisor.public.units import runs_length
 from hypervisor.public.xenstore import memory_target_path, static_max_path
 from tests.toolstack.virtual_toolstack import BIG, MIB, ReleaseHost, VirtualToolstack
@@ -190,13 +190,17 @@ class Broken(Scheme):
 
 @pytest.mark.parametrize("where", ["admit_before_create", "admit_at_claim", "release"])
 def test_a_plug_in_that_raises_fails_its_launch_only(where: str) -> None:
-    """The outcome carries the exception, the domain is gone, and the other launch is built."""
+    """The outcome carries the exception, the domain is gone, the other launch is built.
+
+    It is a failure only once something has been promised.
+    """
     scheme = Broken({})
     scheme.where = where
     lab = VirtualToolstack(scheme)
     broken, other = lab.order(), lab.order()
     lab.run()
-    assert lab.last(broken).stage is Stage.FAILED
+    assert lab.last(broken).stage is (Stage.FAILED if where == "release" else Stage.REFUSED)
+    assert lab.last(broken).reason.startswith(RAISED)
     assert f"ZeroDivisionError: in {where}" in lab.last(broken).reason
     assert lab.last(other).stage is Stage.BUILT
     assert lab.domids == [lab.last(other).domid]

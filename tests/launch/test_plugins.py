@@ -1,0 +1,103 @@
+"""Toolstacks and behaviours that are not ours: foreign processes, classes handed over, classes that fail."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hypervisor.public.units import Pages, Seconds
+from launch.cluster.host_run import Plugins
+from launch.cluster.run import check_run, run_scenario
+from launch.results import open_results
+from launch.scenario.load import load_scenario
+from launch.summary import Report
+from tests.launch.cluster_runs import SMALL, begin, claimlab, still_there, wait_until, write_scenario
+from toolstack.interface import Launch, LaunchRefusedError, Scheme
+
+
+def test_a_foreign_toolstack_takes_part(tmp_path: Path) -> None:
+    """A program of plain pyzmq and msgpack enlists, builds and refuses; its domains run as guests."""
+    run = tmp_path / "run"
+    started = begin("run", write_scenario(tmp_path), "--scheme", "foreign", "--out", run, "--json")
+    access = run / "foreign" / "1" / "host0" / "toolstack-access.json"
+    wait_until(access.exists)
+    assert access.stat().st_mode & 0o077 == 0
+    program = Path(__file__).parent / "foreign_toolstack.py"
+    foreign = subprocess.Popen([sys.executable, str(program), str(access)])
+    output, errors = started.communicate(timeout=100)
+    assert foreign.wait(timeout=30) == 0
+    assert started.returncode == 0, errors
+    figures = json.loads(output)["schemes"]["foreign"]
+    assert (figures["launches"], figures["admitted"], figures["refused"]) == (4, 2, 2)
+    assert len(list((access.parent / "guests").glob("guest-*.json"))) == 4 + 2
+    assert not still_there(run)
+
+
+def run_with(tmp_path: Path, plugins: Plugins, *sets: str) -> Report:
+    """A small run with classes handed over."""
+    loaded = load_scenario(write_scenario(tmp_path, SMALL), sets)
+    check_run(loaded, plugins)
+    results = open_results(loaded, tmp_path / "run", datetime.now(UTC))
+    return run_scenario(loaded, results, print, plugins)
+
+
+def test_classes_without_a_module_reach_their_process(tmp_path: Path) -> None:
+    """A scheme and a behaviour defined in a function, as in a notebook, work in their processes."""
+
+    class Never(Scheme):
+        """Refuses everything."""
+
+        async def admit_before_create(self, launch: Launch) -> bool:
+            raise LaunchRefusedError("never")
+
+    class Still:
+        """Stays where it is."""
+
+        def aim(self, target: Pages, current: Pages, now: Seconds) -> Pages:
+            return current
+
+    plugins = Plugins({"never": Never}, {"still": lambda **_options: Still()})
+    sets = ('schemes=["never"]', "guests.behaviour=still", "guests.swap=64MiB")
+    report = run_with(tmp_path, plugins, *sets)
+    figures = report.summary.schemes["never"]
+    assert (figures.refused, figures.admitted) == (4, 0)
+    assert report.summary.valid
+    reports = (tmp_path / "run" / "never" / "1" / "host0" / "guests").glob("guest-*.json")
+    assert {json.loads(path.read_text())["populate_calls"] for path in reports} == {0}
+
+
+class Raises(Scheme):
+    """A plug-in with a fault of its own."""
+
+    async def admit_before_create(self, launch: Launch) -> bool:
+        raise ZeroDivisionError("a fault of its own")
+
+
+def test_a_plug_in_that_raises_is_named(tmp_path: Path) -> None:
+    """Its launches count as refused, the summary names the fault, the run goes on to its end."""
+    report = run_with(tmp_path, Plugins({"raises": Raises}), 'schemes=["raises", "claim"]')
+    assert report.summary.schemes["raises"].refused == 4
+    assert report.summary.schemes["claim"].failed_late == 0
+    assert any("raises: the scheme raised" in line and "a fault of its own" in line for line in report.notes)
+
+
+class Crashes:
+    """A behaviour that ends its guest's process at its first look."""
+
+    def aim(self, target: Pages, current: Pages, now: Seconds) -> Pages:
+        raise SystemExit(3)
+
+
+def test_a_guest_that_cannot_start_ends_the_run_with_a_word(tmp_path: Path) -> None:
+    """Exit code 1 and the guest's name, no traceback of ours, nothing left running."""
+    scenario = write_scenario(tmp_path)
+    behaviour = "guests.behaviour=tests.launch.test_plugins:Crashes"
+    done = claimlab("run", scenario, "--scheme", "claim", "--out", tmp_path / "run", "--set", behaviour)
+    assert done.returncode == 1
+    assert "the run ended early" in " ".join(done.stdout.split())
+    assert "exit code 3" in " ".join(done.stdout.split())
+    assert "Traceback" not in done.stderr
+    assert not still_there(tmp_path / "run")
