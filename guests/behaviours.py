@@ -142,7 +142,7 @@ def _imported(name: str) -> BehaviourFactory:
         )
     try:
         found: object = getattr(importlib.import_module(module_name), class_name, None)
-    except (ImportError, ValueError) as error:
+    except Exception as error:  # a module of the user may raise anything while it is imported
         raise GuestConfigError(f"behaviour {name}: cannot import {module_name!r}: {error}") from None
     if not callable(found) or not callable(getattr(found, "aim", None)):
         raise GuestConfigError(

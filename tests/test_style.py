@@ -18,7 +18,6 @@ PURE = (
     "hypervisor/core/",
     "hypervisor/session",
     "hypervisor/tasks",
-    "hypervisor/xenstore",
     "guests/",
     "toolstack/",
 )
@@ -32,7 +31,7 @@ PROCESSES = frozenset(
 OUTSIDE = frozenset(
     {"dill", "logging", "pickle", "secrets", "select", "selectors", "socket", "ssl", "tempfile", "zmq"}
 )
-OUR_SHELLS = frozenset({"hypervisor.process", "hypervisor.transport"})
+OUR_SHELLS = frozenset({"hypervisor.process", "hypervisor.edge", "hypervisor.transport"})
 BANNED_IMPORTS = CLOCKS | PROCESSES | OUTSIDE | OUR_SHELLS
 
 MUTABLE_NODES = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp, ast.GeneratorExp)

@@ -57,7 +57,9 @@ def left_in(folder: Path) -> list[str]:
 def test_three_schemes_on_the_same_burst(tmp_path: Path, own_tmp: Path) -> None:
     """naive fails late what it admitted, claim and clamp refuse at once and finish what they admit."""
     run = tmp_path / "runs" / "one"
-    done = claimlab("run", write_scenario(tmp_path), "--out", run, "--json")
+    # Longer than the builds take even on a slow machine: naive's must have had the time to fall short.
+    scenario = write_scenario(tmp_path, SMALL.replace("duration = 30", "duration = 120"))
+    done = claimlab("run", scenario, "--out", run, "--json")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document == summary(run)
