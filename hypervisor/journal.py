@@ -163,7 +163,9 @@ class StreamReader:
     def __init__(self, file: BinaryIO, wanted: str) -> None:
         self._wanted = wanted
         self._unpacker = msgpack.Unpacker(file, raw=False, strict_map_key=False)
-        first = next(self._objects(), None)
+        self.place = 0
+        """Bytes from the start of the file to the end of the last whole record read."""
+        first = next(self.objects(), None)
         header = cast(dict[str, Any], first) if isinstance(first, dict) else {}
         if header.get("format") != wanted:
             raise JournalError(f"not a {wanted}: give a file that this program wrote")
@@ -171,13 +173,17 @@ class StreamReader:
             raise JournalError(f"{wanted} version {header.get('version')}: this program reads {VERSION}")
         self.header = header
 
-    def _objects(self) -> Iterator[Any]:
+    def objects(self) -> Iterator[Any]:
+        """The records as plain lists, for readers that look at every one. JournalError at a damaged one."""
         # The Unpacker ends its iteration at a torn record as at the end of the file.
+        unpacker = self._unpacker
         try:
-            yield from self._unpacker
-        except ValueError as error:  # msgpack's own errors are ValueErrors too
-            place = self._unpacker.tell()
-            raise JournalError(f"no {self._wanted}, or damaged near byte {place}: {error!r}") from error
+            for record in unpacker:
+                self.place = unpacker.tell()
+                yield record
+        except (ValueError, TypeError, OverflowError, msgpack.UnpackException) as error:
+            text = f"no {self._wanted}, or damaged after byte {self.place}: {error!r}"
+            raise JournalError(text) from error
 
 
 class JournalReader(StreamReader):
@@ -188,7 +194,7 @@ class JournalReader(StreamReader):
         super().__init__(file, JOURNAL_FORMAT)
 
     def __iter__(self) -> Iterator[StepRecord | NoteRecord]:
-        for record in self._objects():
+        for record in self.objects():
             yield NoteRecord(*record) if isinstance(record[0], str) else step_record(record)
 
     def steps(self) -> Iterator[StepRecord]:
@@ -204,7 +210,7 @@ class HistoryReader(StreamReader):
         super().__init__(file, HISTORY_FORMAT)
 
     def __iter__(self) -> Iterator[Invoked | Returned]:
-        for kind, time, domid, incarnation, seq, content in self._objects():
+        for kind, time, domid, incarnation, seq, content in self.objects():
             if kind == "invoked":
                 requests = tuple(to_request(one) for one in content)
                 yield Invoked(time, domid, incarnation, seq, requests)

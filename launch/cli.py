@@ -1,4 +1,7 @@
-"""The command `claimlab`. Exit codes: 0 valid, 1 an invariant broke or a recording differs, 2 bad usage."""
+"""The command `claimlab`. Exit codes: 0 valid, 1 an invariant broke or a recording differs, 2 bad usage.
+
+`check` also leaves with 2 when it can tell neither.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from typing import Annotated
 import typer
 
 from guests.traces.errors import TraceError
+from launch.commands.check import check
 from launch.commands.conform import conform
 from launch.commands.run import run
 from launch.commands.serve import serve
@@ -35,6 +39,7 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command()(serve)
+app.command()(check)
 app.command()(conform)
 
 
@@ -59,7 +64,9 @@ def claimlab(
 ) -> None:
     """Claims against clamping on one emulated Xen host."""
     if context.invoked_subcommand is None:
-        raise UsageError("claimlab: no command: name run, serve or conform (claimlab --help tells more)")
+        raise UsageError(
+            "claimlab: no command: name run, serve, check or conform (claimlab --help tells more)"
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

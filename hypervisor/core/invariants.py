@@ -253,12 +253,24 @@ def _p2m_breaks(host: Host, domain: Domain) -> Iterator[Broken]:
     leaves = sorted((mfn, 1 << order) for _, mfn, order in domain.p2m.leaves())
     if sum(count for _, count in leaves) != domain.p2m.entries:
         yield Broken("p2m", "count", f"domain {domain.domid}: {domain.p2m.entries} entries")
-    end = 0
+    start = end = 0
     for mfn, count in leaves:
         if mfn < end:
             yield Broken("p2m", "twice", f"domain {domain.domid}: mfn {mfn} mapped at two gfns")
-        end = mfn + count
-        for frame in range(mfn, end):
-            # Stolen by an exchange, a page is still mapped until its replacement is certain (A17).
-            if host.frames.owner(frame) not in (domain.domid, IN_FLIGHT):
+        if mfn > end:
+            yield from _foreign_breaks(host, domain, start, end)
+            start = mfn
+        end = max(end, mfn + count)
+    yield from _foreign_breaks(host, domain, start, end)
+
+
+def _foreign_breaks(host: Host, domain: Domain, frame: Mfn, end: Mfn) -> Iterator[Broken]:
+    """The frames from `frame` to `end` are mapped, so they must be the domain's."""
+    frames = host.frames
+    while frame < end:
+        frame += frames.run_length(frame, domain.domid, end - frame)
+        # Stolen by an exchange, a page is still mapped until its replacement is certain (A17).
+        while frame < end and (owner := frames.owner(frame)) != domain.domid:
+            if owner != IN_FLIGHT:
                 yield Broken("p2m", "foreign", f"domain {domain.domid} maps mfn {frame} of another")
+            frame += 1

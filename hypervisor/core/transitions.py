@@ -88,12 +88,17 @@ class Auditor:
         """What `step`, just done, broke."""
         before, after = self._before, counters(self._host)
         self._before = after
-        return (
-            *_leaks(before, after),
-            *_debts(step, before, after),
-            *_limits(step, before, after),
-            *_taken(step, before, after),
-        )
+        return compare(step, before, after)
+
+
+def compare(step: Step, before: Counters, after: Counters) -> tuple[Broken, ...]:
+    """What `step` broke of I2, I3, I4 and I6, by the counters before and after it."""
+    return (
+        *_leaks(before, after),
+        *_debts(step, before, after),
+        *_limits(step, before, after),
+        *_taken(step, before, after),
+    )
 
 
 def _leaks(before: Counters, after: Counters) -> Iterator[Broken]:

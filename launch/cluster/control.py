@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import statistics
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, TypeVar
 
 from hypervisor.edge import Clock, Identity, run_party
+from hypervisor.journal import HistoryWriter
 from hypervisor.public.domctl import DestroyDomain, DomainInfo, DomainInfoList, GetDomainInfoList
 from hypervisor.public.errors import Errno
 from hypervisor.public.memory import MaximumRamPage
@@ -30,6 +33,8 @@ class Control:
 
     endpoint: str
     secret: bytes
+    histories: Path | None = None
+    """Folder that gets launcher-<n>.history for each `run`, counted from 1; None: none is kept."""
 
     def run(self, body: Callable[[World], Awaitable[T]], stop: Callable[[], bool]) -> T:
         """Run one coroutine as the control domain. ControlLostError when `stop()` ended it first."""
@@ -40,10 +45,25 @@ class Control:
 
         clock = Clock(1.0, time.monotonic_ns())  # the launcher lives in real time
         identity = Identity(DOMID_DOM0, secrets.randbits(63), self.secret, "launcher")
-        run_party(main, endpoint=self.endpoint, identity=identity, clock=clock, seed=0, stop=stop)
+        run_party(
+            main,
+            endpoint=self.endpoint,
+            identity=identity,
+            clock=clock,
+            seed=0,
+            history=self._history(),
+            stop=stop,
+        )
         if not answers:
             raise ControlLostError("the hypervisor left before it had answered the launcher")
         return answers[0]
+
+    def _history(self) -> HistoryWriter | None:
+        if self.histories is None:
+            return None
+        number = 1 + len(list(self.histories.glob("launcher-*.history")))
+        file = (self.histories / f"launcher-{number}.history").open("xb")
+        return HistoryWriter(file, {"pid": os.getpid()}, time.monotonic_ns)
 
 
 async def list_domains(world: World) -> tuple[DomainInfo, ...]:

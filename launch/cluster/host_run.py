@@ -147,7 +147,7 @@ class HostRun:
         trouble: Callable[[], object] = lambda: False,
     ) -> T:
         """Run a coroutine as the control domain. PartyLostError, naming who is to blame, if it cannot end."""
-        control = Control(self._endpoints["toolstacks"], self._control_secret)
+        control = Control(self._endpoints["toolstacks"], self._control_secret, self._folder)
         try:
             return control.run(body, lambda: not hypervisor.alive or bool(trouble()))
         except (ControlLostError, RefusedByWireError, IndefiniteError) as error:

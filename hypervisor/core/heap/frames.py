@@ -79,6 +79,14 @@ class FrameTable:
             start = 0
         return None
 
+    def run_length(self, mfn: int, owner: int, limit: int) -> int:
+        """How many frames from `mfn` on are of `owner`: `limit` at most, and none beyond its chunk."""
+        chunk = self._chunks.get(mfn >> _CHUNK_ORDER)
+        offset = mfn & _CHUNK_MASK
+        if chunk is None or chunk[offset] != owner:
+            return 0
+        return _run_length(chunk, owner, offset, limit)
+
     def get_page(self, mfn: int) -> None:
         """Take one more reference to an owned frame (a foreign map); AssertionError on a FREE one."""
         if self.owner(mfn) == FREE:

@@ -1,0 +1,1 @@
+"""Does the evidence of a run hold? Journals replayed, histories compared with them."""
