@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
-from typing import Any, Final, NamedTuple, NoReturn
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, NamedTuple, NoReturn, cast
 
 import msgspec
 
@@ -252,10 +252,10 @@ class Replay:
         raise EvidenceError(self.finding(kind, text))
 
 
-def is_array(record: Any, length: int, first: type) -> bool:
+def is_array(record: object, length: int, first: type) -> bool:
     """True for a list of that length whose first element is of exactly that type."""
-    kind: type = type(record)
-    return kind is list and len(record) == length and type(record[0]) is first
+    elements = cast(Sequence[Any], record)
+    return isinstance(record, list) and len(elements) == length and type(elements[0]) is first
 
 
 def raw_text(one: UnderWay) -> str:
