@@ -30,6 +30,8 @@ HISTORY_FORMAT: Final = "claimlab-history"
 VERSION: Final = 1
 LONG_BUFFER: Final = 1 << 16
 """Bytes."""
+_REQUEST: Final = msgspec.msgpack.Decoder(Request)
+"""Made once: msgspec.convert would look at the whole union anew for every request."""
 
 
 class JournalError(Exception):
@@ -237,7 +239,7 @@ def step_record(record: list[Any]) -> StepRecord:
 
 def to_request(content: object) -> Request:
     """A request from its wire form, [tag, fields...]."""
-    request: Request = msgspec.convert(content, Request)
+    request: Request = _REQUEST.decode(msgspec.msgpack.encode(content))
     return request
 
 

@@ -14,7 +14,7 @@ from hypervisor.core.invariants import Broken, unpermitted
 from hypervisor.core.machine import Machine, Operation
 from hypervisor.core.releases import RELEASES
 from hypervisor.core.steps import Caller, Step
-from hypervisor.core.transitions import trace
+from hypervisor.core.transitions import refused, trace
 from hypervisor.journal import JournalError, JournalReader, reply_digest, to_request
 from hypervisor.public.requests import Reply
 from launch.check.books import Books
@@ -223,7 +223,7 @@ class Replay:
         if reply.last - reply.first + 1 != one.steps:
             return
         after = self._totals()
-        if after == one.before:
+        if after == one.before or not refused(one.operation.request, reply):
             return
         names = ("",) * one.steps
         broken = trace(_parts(one.before), _parts(after), one.operation.request, reply, names)
