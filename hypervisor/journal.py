@@ -7,6 +7,8 @@ The caller and the request (as on the wire: [tag, fields...]) stand in an operat
 digest and ret in its last. The digest is the CRC-32 of the core's reply as msgpack. Between them, for
 what has no commit number because it changed no book, arrays whose first element is text:
     [kind, real ms, {fields}]
+One kind belongs to the format: ["sum", 0, {"crc": ...}], the CRC-32 of every byte of the file before it,
+at least once in SUM_EVERY bytes and at the end. It finds what rots; who forges can forge it too.
 History: a map {"format": "claimlab-history", ...}, then, with times in real nanoseconds:
     ["invoked", ns, domid, incarnation, seq, [request, ...]]
     ["returned", ns, domid, incarnation, seq, [[ret, first, last], ...] | wire error | ""]
@@ -30,6 +32,11 @@ HISTORY_FORMAT: Final = "claimlab-history"
 VERSION: Final = 1
 LONG_BUFFER: Final = 1 << 16
 """Bytes."""
+SUM_EVERY: Final = 1 << 18
+"""Bytes between two checksums."""
+RECORDS_HELD: Final = 4096
+"""Records after which a reader forgets bytes that no checksum has asked for."""
+SUM: Final = "sum"
 _REQUEST: Final = msgspec.msgpack.Decoder(Request)
 """Made once: msgspec.convert would look at the whole union anew for every request."""
 
@@ -118,6 +125,7 @@ class JournalWriter(StreamWriter):
 
     def __init__(self, file: BinaryIO, header: Mapping[str, object]) -> None:
         """`header` says what a replay needs (release, host)."""
+        self._crc = self._unsummed = 0
         super().__init__(file, {"format": JOURNAL_FORMAT, "version": VERSION, **header})
 
     def step(
@@ -140,6 +148,30 @@ class JournalWriter(StreamWriter):
         """Record something that changed no book."""
         self._append((kind, time, fields))
 
+    def flush(self) -> None:
+        """As for every stream, with a checksum when one is due."""
+        self._count(self._buffer)
+        if self._unsummed >= SUM_EVERY:
+            self._sum()
+        super().flush()
+
+    def close(self) -> None:
+        """Flush with a checksum, and close the file."""
+        self.flush()
+        self._sum()
+        StreamWriter.flush(self)
+        super().close()
+
+    def _sum(self) -> None:
+        start = len(self._buffer)
+        self._append((SUM, 0, {"crc": self._crc}))
+        self._count(self._buffer[start:])
+        self._unsummed = 0
+
+    def _count(self, content: bytearray) -> None:
+        self._crc = crc32(content, self._crc)
+        self._unsummed += len(content)
+
 
 class HistoryWriter(StreamWriter):
     """A client's side; a `hypervisor.session.world.HistorySink`. The caller decides when to flush."""
@@ -159,10 +191,33 @@ class HistoryWriter(StreamWriter):
         self._append(("returned", self._clock_ns(), domid, incarnation, seq, outcome))
 
 
+class _SummedFile:
+    """A file that knows the CRC-32 of what was read of it, up to any place not yet asked for."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._held = bytearray()
+        self._crc = self._place = 0
+
+    def read(self, size: int) -> bytes:
+        """The next bytes."""
+        content = self._file.read(size)
+        self._held += content
+        return content
+
+    def through(self, place: int) -> int:
+        """The CRC-32 of the bytes before `place`, which may not fall."""
+        count = place - self._place
+        self._crc = crc32(self._held[:count], self._crc)
+        del self._held[:count]
+        self._place = place
+        return self._crc
+
+
 class StreamReader:
     """Objects of a stream one after the other, in bounded memory."""
 
-    def __init__(self, file: BinaryIO, wanted: str) -> None:
+    def __init__(self, file: BinaryIO | _SummedFile, wanted: str) -> None:
         self._wanted = wanted
         self._unpacker = msgpack.Unpacker(file, raw=False, strict_map_key=False)
         self.place = 0
@@ -193,10 +248,30 @@ class JournalReader(StreamReader):
 
     def __init__(self, file: BinaryIO) -> None:
         """Raises `JournalError` when it is none."""
-        super().__init__(file, JOURNAL_FORMAT)
+        self._summed = _SummedFile(file)
+        super().__init__(self._summed, JOURNAL_FORMAT)
+
+    def objects(self) -> Iterator[Any]:
+        """As for every stream, the checksums compared and included."""
+        start = self.place
+        for count, record in enumerate(super().objects(), 1):
+            if type(record) is list and record and record[0] == SUM:
+                self._compare(record, start)
+            elif count % RECORDS_HELD == 0:
+                self._summed.through(start)
+            start = self.place
+            yield record
+
+    def _compare(self, record: Any, start: int) -> None:
+        if record != [SUM, 0, {"crc": self._summed.through(start)}]:
+            raise JournalError(
+                f"the {start} bytes before it, or it, are not those that were written: {record}"
+            )
 
     def __iter__(self) -> Iterator[StepRecord | NoteRecord]:
         for record in self.objects():
+            if record[0] == SUM:
+                continue
             yield NoteRecord(*record) if isinstance(record[0], str) else step_record(record)
 
     def steps(self) -> Iterator[StepRecord]:

@@ -9,6 +9,7 @@ import msgpack
 import pytest
 
 from hypervisor.journal import (
+    SUM_EVERY,
     HistoryReader,
     HistoryWriter,
     Invoked,
@@ -82,8 +83,26 @@ def test_a_torn_journal_gives_back_every_whole_record() -> None:
         records = list(JournalReader(io.BytesIO(content[:length])))
         assert records == expected[: len(records)]
         counts.append(len(records))
-    assert counts[0] == 0 and counts[-1] == len(expected) - 1
+    assert counts[0] == 0 and counts[-1] == len(expected)  # only the checksum at the end is torn
     assert counts == sorted(counts)
+
+
+def test_checksums_come_often_enough_and_find_every_changed_byte() -> None:
+    """A long journal holds several; whichever byte is changed, reading it to the end fails."""
+    file = Kept()
+    writer = JournalWriter(file, {})
+    for number in range(1, 400):
+        writer.note("text", number, {"text": "x" * 4096})
+        writer.flush()
+    writer.close()
+    sums = [one for one in msgpack.Unpacker(io.BytesIO(file.kept)) if "sum" in one]
+    assert len(sums) == len(file.kept) // SUM_EVERY + 1 > 5
+    assert len(list(JournalReader(io.BytesIO(file.kept)))) == 399
+    for place in (30, 5_000, SUM_EVERY, len(file.kept) - 40, len(file.kept) - 1):
+        changed = bytearray(file.kept)
+        changed[place] ^= 1
+        with pytest.raises(JournalError):
+            list(JournalReader(io.BytesIO(changed)))
 
 
 def test_flushed_records_are_in_the_file(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 from collections.abc import Callable
@@ -47,7 +48,8 @@ def read(path: Path) -> Records:
 
 
 def write(path: Path, records: Records) -> None:
-    """Header and records back into the file."""
+    """Header and records back into the file, as one would who knows to leave the checksums out."""
+    records = [one for one in records if not isinstance(one, list) or one[0] != "sum"]
     path.write_bytes(b"".join(msgpack.packb(record) for record in records))
 
 
@@ -146,20 +148,28 @@ def test_changed_field(host: Path, field: int, text: str) -> None:
     assert text in finding.text
 
 
-def test_flipped_bytes(host: Path) -> None:
-    """A flipped bit in any of many places is found, or was in a text that no record depends on."""
+def test_flipped_bits(host: Path) -> None:
+    """A flipped bit anywhere in a journal is found, with the record at or after it."""
     content = (host / JOURNAL).read_bytes()
-    names = {Kind.DAMAGED, Kind.REPLAY, Kind.GAP, Kind.REORDERED, Kind.HISTORY, Kind.TRUNCATED}
-    with (host / JOURNAL).open("rb") as file:
-        unpacker = msgpack.Unpacker(file, raw=False)
-        ends = [unpacker.tell() for record in unpacker if isinstance(record, list) and len(record) == 7]
-    for number in range(1, 20):
-        place = ends[number * len(ends) // 20] - number % 9 - 1
+    dice = random.Random(5)
+    for _ in range(25):
+        place = dice.randrange(len(content))
         flipped = bytearray(content)
-        flipped[place] ^= 1 << number % 8
+        flipped[place] ^= 1 << dice.randrange(8)
         (host / JOURNAL).write_bytes(flipped)
-        finding = found(host)
-        assert finding.kind in names, finding.line()
+        report = checked(host)
+        assert report.verdict is not Verdict.VALID, place
+        assert report.unknown or report.findings[0].kind not in {Kind.INVARIANT, Kind.REAL_TIME}
+
+
+def test_a_change_that_changes_nothing(host: Path) -> None:
+    """Even where no replay depends on it, a byte that was not written is found by the checksum."""
+    content = (host / JOURNAL).read_bytes()
+    assert content.count(b"launcher") > 0
+    (host / JOURNAL).write_bytes(content.replace(b"launcher", b"lAuncher", 1))
+    finding = found(host)
+    assert finding.kind is Kind.DAMAGED
+    assert "not those that were written" in finding.text
 
 
 @pytest.mark.parametrize("whole", [True, False])
