@@ -16,6 +16,8 @@ from hypervisor.core.domain import Domain, Dying
 from hypervisor.core.heap.frames import FREE
 from hypervisor.core.host import Host
 from hypervisor.core.steps import Emission
+from hypervisor.core.tmem.eviction import relinquish_page
+from hypervisor.core.tmem.state import TMEM_OWNER, Tmem
 from hypervisor.public.requests import VirqEvent
 from hypervisor.public.units import (
     DOMID_IDLE,
@@ -29,6 +31,10 @@ from hypervisor.public.units import (
 
 IN_FLIGHT = DOMID_IDLE
 """Owner of frames that are off the free lists and in nobody's tot_pages."""
+
+
+SMALLEST_LARGE_ORDER: Order = 9
+"""From this order on an extent is refused while tmem holds what is left (A25)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,12 @@ def take_extent(
     request = 1 << order
     if allocation_refused(host, domain, request, no_refcount):
         return None
+    if host.tmem is not None and _served_by_tmem(host, host.tmem, order):
+        mfn = relinquish_page(host, order)
+        if mfn is not None:
+            host.frames.set_owner(mfn, 0, IN_FLIGHT, TMEM_OWNER)
+            host.in_flight_pages += 1
+        return mfn
     mfn = host.heap.take(order, _nodes(host, domain, placement), placement.below)
     if mfn is None:
         return None  # C18: fragmentation, node or width; eats no claim
@@ -70,6 +82,15 @@ def take_extent(
             consume_claim(host, domain, request)  # C23: stays consumed even if assign refuses
     _check_low_memory(host)
     return mfn
+
+
+def _served_by_tmem(host: Host, tmem: Tmem, order: Order) -> bool:
+    """With memory scarce, single pages come out of tmem and large extents not at all (A25).
+
+    Orders 1 to 8 have the last 128th of memory to themselves.
+    """
+    mid = 0 < order < SMALLEST_LARGE_ORDER
+    return not mid and host.heap.total_avail <= tmem.midsize and bool(tmem.freeable)
 
 
 def assign_pages(host: Host, domain: Domain, mfn: Mfn, order: Order) -> bool:
@@ -98,6 +119,8 @@ def give_back(host: Host, mfn: Mfn, order: Order) -> None:
     host.frames.set_owner(mfn, order, FREE, IN_FLIGHT)
     host.in_flight_pages -= 1 << order
     host.heap.give(mfn, order)
+    if host.tmem is not None:
+        host.tmem.sample_midsize(host.heap.total_avail)
 
 
 def keep_for_xen(host: Host, mfn: Mfn) -> None:
@@ -112,6 +135,8 @@ def free_xen_page(host: Host, mfn: Mfn) -> None:
     host.frames.set_owner(mfn, 0, FREE, DOMID_XEN)
     host.xen_pages -= 1
     host.heap.give(mfn, 0)
+    if host.tmem is not None:
+        host.tmem.sample_midsize(host.heap.total_avail)
 
 
 def _nodes(host: Host, domain: Domain | None, placement: Placement) -> tuple[NodeId, ...]:

@@ -10,9 +10,15 @@ from hypervisor.public.errors import Errno
 from hypervisor.public.units import ULONG_MASK, Pages
 
 
+def available_pages(host: Host) -> Pages:
+    """What claims are held against: free pages, and those that tmem could give back (C14, C17, T19)."""
+    tmem = host.tmem
+    return host.heap.total_avail if tmem is None else host.heap.total_avail + tmem.freeable
+
+
 def unclaimed_pages(host: Host) -> int:
-    """Free pages less claims. Negative inside the window of C27 and under a leak."""
-    return host.heap.total_avail - host.outstanding_claims
+    """Available pages less claims. Negative inside the window of C27 and under a leak."""
+    return available_pages(host) - host.outstanding_claims
 
 
 def allocation_refused(host: Host, domain: Domain | None, request: Pages, no_refcount: bool) -> bool:
@@ -21,7 +27,7 @@ def allocation_refused(host: Host, domain: Domain | None, request: Pages, no_ref
     A domain whose own claim covers the whole request skips the test; a claim smaller than the
     request helps nothing, even if claim and unclaimed memory together would do (C17 b).
     """
-    if host.outstanding_claims + request <= host.heap.total_avail:
+    if host.outstanding_claims + request <= available_pages(host):
         return False
     if domain is None or domain.outstanding_pages < request:
         return True

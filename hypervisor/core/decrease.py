@@ -72,6 +72,8 @@ def lookup_page(host: Host, domain: Domain, frame: int) -> Mfn | None:
     # domain that left owns nothing, although a later one may bear its domid.
     if host.frames.owner(mfn) != domain.domid or mfn in host.dangling:
         return None
+    if host.tmem is not None and mfn in host.tmem.persistent_frames:
+        return None  # its own, but tmem's to keep: the guest has no name for it
     return mfn if host.find(domain.domid) is domain else None
 
 

@@ -26,6 +26,8 @@ from hypervisor.core.steps import (
     p2m_resource,
     step,
 )
+from hypervisor.core.tmem.memory import tmem_step
+from hypervisor.core.tmem.pools import destroy_client
 from hypervisor.public.domctl import DestroyDomain
 from hypervisor.public.errors import Errno
 from hypervisor.public.requests import VirqEvent
@@ -48,6 +50,10 @@ def destroy_domain(host: Host, caller: Caller, request: DestroyDomain) -> Steps:
     if domain.is_dying == Dying.ALIVE:
         domain.is_dying = Dying.DYING
         domain.pause_count += 1
+        if host.tmem is not None and domain.domid in host.tmem.clients:
+            # Under tmem's lock instead of the domctl lock: in Xen both are held (T28)
+            yield tmem_step("flush tmem", domain.domid)
+            destroy_client(host, domain.domid)
         yield step("unclaim", writes=this, lock=lock)
         drop_claim(host, domain)
     relinquish = step(

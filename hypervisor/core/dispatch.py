@@ -21,6 +21,8 @@ from hypervisor.core.limits import claim_pages, max_mem, set_paging_mempool_size
 from hypervisor.core.populate import increase_reservation, populate_physmap
 from hypervisor.core.steps import Caller, Steps
 from hypervisor.core.store_operations import store_operation
+from hypervisor.core.tmem.commands import tmem_op
+from hypervisor.core.tmem.control import tmem_control
 from hypervisor.public.domctl import (
     CreateDomain,
     DestroyDomain,
@@ -48,6 +50,16 @@ from hypervisor.public.memory import (
     PopulatePhysmap,
 )
 from hypervisor.public.requests import Request
+from hypervisor.public.tmem import (
+    TmemControl,
+    TmemDestroyPool,
+    TmemFlushObject,
+    TmemFlushPage,
+    TmemGetPage,
+    TmemNewPool,
+    TmemOther,
+    TmemPutPage,
+)
 from hypervisor.public.xenstore import StoreOp
 
 
@@ -80,6 +92,18 @@ def begin(host: Host, caller: Caller, request: Request) -> Steps:
             return physinfo(host, caller, request)
         case GetDomainInfoList():
             return get_domain_info_list(host, caller, request)
+        case (
+            TmemNewPool()
+            | TmemDestroyPool()
+            | TmemPutPage()
+            | TmemGetPage()
+            | TmemFlushPage()
+            | TmemFlushObject()
+            | TmemOther()
+        ):
+            return tmem_op(host, caller, request)
+        case TmemControl():
+            return tmem_control(host, caller, request)
         case MapForeign():
             return map_foreign(host, caller, request)
         case UnmapForeign():

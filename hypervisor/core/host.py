@@ -13,6 +13,7 @@ from hypervisor.core.heap.interface import Heap
 from hypervisor.core.low_memory import LowMemoryVirq
 from hypervisor.core.releases import Release
 from hypervisor.core.steps import Caller, Emission
+from hypervisor.core.tmem.state import Tmem
 from hypervisor.core.xenstore import StoreTree
 from hypervisor.public.units import (
     DOMID_DOM0,
@@ -41,6 +42,10 @@ class HostConfig:
     """Threshold of the low-memory VIRQ; None is Xen's default of 64 MiB (A27)."""
     llc_coloring: bool = False
     """Cache colouring: from 4.22 claims are refused with EOPNOTSUPP (C1)."""
+    tmem: bool = False
+    """Boot option tmem, off by default; releases from 4.13 on do not have it (T1)."""
+    tmem_compress: bool = False
+    """Boot option tmem_compress (T33)."""
 
     def __post_init__(self) -> None:
         if not self.node_pages or min(self.node_pages) <= 0:
@@ -73,6 +78,10 @@ class Host:
     """Keys of `domains`, ascending: the order in which a listing visits them (C36)."""
     dangling: dict[int, DomId] = field(default_factory=dict[int, DomId])
     """mfn -> domain of pages given up by their domain but kept by a foreign mapping (A11)."""
+    tmem: Tmem | None = None
+    """Transcendent memory; None where the release has none, so that it costs nothing there."""
+    current: DomId = DOMID_DOM0
+    """current->domain: whose request the step in progress is part of."""
     next_domid: DomId = 1
     next_incarnation: int = 1
     store: StoreTree = field(default_factory=StoreTree)
@@ -137,6 +146,8 @@ class Host:
             content.update(part)
         for part in self.store.digest_parts():
             content.update(part)
+        for part in self.tmem.digest_parts() if self.tmem is not None else ():
+            content.update(part)
         return content.digest()
 
     def _counters(self) -> tuple[object, ...]:
@@ -184,6 +195,9 @@ def new_host(config: HostConfig, release: Release) -> Host:
     )
     _boot_pages(host, DOMID_XEN, config.xen_pages)
     host.xen_pages = config.xen_pages
+    if release.tmem:
+        host.tmem = Tmem(enabled=config.tmem, compress=config.tmem_compress)
+        host.tmem.sample_midsize(host.heap.total_avail)
     _boot_dom0(host, config.dom0_pages)
     host.low_memory.set_up(config.low_mem_virq_pages, host.heap.total_avail)
     return host

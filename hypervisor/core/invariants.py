@@ -17,6 +17,7 @@ from hypervisor.core.heap.frames import FREE, FrameTable
 from hypervisor.core.host import Host
 from hypervisor.core.releases import RELEASES, Release
 from hypervisor.core.steps import Step, domain_resource
+from hypervisor.core.tmem.state import TMEM_OWNER
 from hypervisor.public.units import DOMID_XEN, MAX_ORDER, Mfn, Pages
 
 
@@ -43,6 +44,7 @@ class Permit:
 
 
 ALL: Final = tuple(RELEASES)
+WITH_TMEM: Final = ("4.3", "4.12")
 UP_TO_4_21: Final = ("4.3", "4.12", "4.17", "4.21")
 
 PERMITS: Final = (
@@ -56,9 +58,11 @@ PERMITS: Final = (
         UP_TO_4_21,
         "C27, P1: until assign draws it down, two extents in flight may lean on the same claim (C17 ii)",
     ),
+    Permit("I3", "donated", WITH_TMEM, "C28, T23: a page of the tmem list goes to a domain past all claims"),
     Permit("I5", "killed", ALL, "C30, P10: is_dying is set one step before the claim is dropped"),
     Permit("I5", "zombie", UP_TO_4_21, "C9, z02: a claim on a dying domain is accepted"),
     Permit("I6", "debt", UP_TO_4_21, "C17 a: a claim that covers the request skips the host's test"),
+    Permit("I6", "donated", WITH_TMEM, "T23: a page of the tmem list goes to a domain past all claims"),
     Permit("I9", "populate: claims", ("4.22",), "C23: a refused assign leaves the claim consumed"),
     Permit("I9", "populate: low memory", ALL, "A12, A27: the extent left the pool before it was refused"),
     Permit("I9", "decrease: claims", ("4.3", "4.12", "4.17"), "A11, C21: pages before the hole regrow it"),
@@ -76,6 +80,9 @@ PERMITS: Final = (
     Permit("I9", "paging pool: heap", ALL, "A31: a refused change of the pool keeps what it got"),
     Permit("I9", "paging pool: frames", ALL, "A31: a refused change of the pool keeps what it got"),
     Permit("I9", "paging pool: low memory", ALL, "A31, A27"),
+    Permit(
+        "I9", "through tmem", WITH_TMEM, "T10, T21, T26: what was evicted on the way, or replaced, is gone"
+    ),
     Permit("I9", "unmap: claims", ("4.3", "4.12", "4.17"), "A11, C21: pages freed on the way regrow it"),
     Permit("I9", "unmap: counters", ALL, "A11, A13: references dropped before the bad frame stay dropped"),
     Permit("I9", "unmap: heap", ALL, "A11, A13: references dropped before the bad frame stay dropped"),
@@ -116,22 +123,25 @@ def _counter_breaks(host: Host, pending: tuple[Step, ...] | None) -> Iterator[Br
     domains = [host.domains[domid] for domid in host.domids]
     free, in_flight = host.heap.total_avail, host.in_flight_pages
     held = sum(domain.tot_pages for domain in domains)
-    if free + held + host.xen_pages + in_flight != host.total_pages:
+    freeable = 0 if host.tmem is None else host.tmem.freeable
+    if free + freeable + held + host.xen_pages + in_flight != host.total_pages:
         yield Broken(
             "I1",
             "",
-            f"free {free} + tot {held} + Xen {host.xen_pages} + in flight {in_flight} is not "
-            f"{host.total_pages}",
+            f"free {free} + freeable {freeable} + tot {held} + Xen {host.xen_pages} + in flight {in_flight} "
+            f"is not {host.total_pages}",
         )
     claims = sum(domain.outstanding_pages for domain in domains)
     if claims != host.outstanding_claims:
         form = "leak" if claims < host.outstanding_claims else "short"
         yield Broken("I2", form, f"outstanding_claims {host.outstanding_claims}, sum of claims {claims}")
-    excess = host.outstanding_claims - free
+    excess = host.outstanding_claims - free - freeable
     if excess > 0:
         form = "window" if excess <= in_flight else "debt"
         yield Broken(
-            "I3", form, f"outstanding_claims {host.outstanding_claims}, free {free}, in flight {in_flight}"
+            "I3",
+            form,
+            f"outstanding_claims {host.outstanding_claims}, free {free} + {freeable}, in flight {in_flight}",
         )
     for domain in domains:
         yield from _domain_breaks(domain, pending)
@@ -149,7 +159,7 @@ def _domain_breaks(domain: Domain, pending: tuple[Step, ...] | None) -> Iterator
         killed = domain.is_dying == Dying.DYING
     else:
         this = domain_resource(domain.domid)
-        killed = any(step.name == "unclaim" and this in step.writes for step in pending)
+        killed = any(step.name in ("flush tmem", "unclaim") and this in step.writes for step in pending)
     form = "killed" if killed else "zombie"
     yield Broken("I5", form, f"{name} is {domain.is_dying.name.lower()}, claim {domain.outstanding_pages}")
 
@@ -190,12 +200,14 @@ def _same_node(host: Host, one: Mfn, other: Mfn) -> bool:
 def _owner_breaks(host: Host) -> Iterator[Broken]:
     """Counters against the frame table. Inside an exchange pages in flight still stand in tot_pages."""
     frames = host.frames
-    known = (DOMID_XEN, IN_FLIGHT)
+    known = (DOMID_XEN, IN_FLIGHT, TMEM_OWNER)
     for owner in frames.owners():
         if owner not in host.domains and owner not in known:
             yield Broken("frames", "orphan", f"{frames.held(owner)} pages of absent domain {owner}")
     if frames.held(DOMID_XEN) != host.xen_pages:
         yield Broken("frames", "Xen", f"{frames.held(DOMID_XEN)} owned, {host.xen_pages} counted")
+    if host.tmem is not None and frames.held(TMEM_OWNER) != host.tmem.freeable:
+        yield Broken("frames", "tmem", f"{frames.held(TMEM_OWNER)} owned, {host.tmem.freeable} freeable")
     under_exchange = 0
     for domid in host.domids:
         missing = host.domains[domid].tot_pages - frames.held(domid)

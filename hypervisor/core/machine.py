@@ -98,6 +98,7 @@ class Machine:
             self._lock_holders[step.lock] = operation
         host = self.host
         host.commit += 1
+        host.current = operation.caller.domid
         commit = host.commit
         if not operation.first_commit:
             operation.first_commit = commit
@@ -123,6 +124,7 @@ class Machine:
         """
         assert not self._lock_holders and not operation.parked, "somebody else is under way"
         host, send = self.host, operation.steps.send
+        host.current = operation.caller.domid
         if not operation.first_commit:
             operation.first_commit = host.commit + 1
         try:

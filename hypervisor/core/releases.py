@@ -40,6 +40,16 @@ class Release:
     """P9: no longer by 4.22."""
     create_domid_zero_is_dom0: bool
     """4.22.0 recordings: createdomain with domid 0 asks for domain 0 itself."""
+    tmem: bool
+    """T1, W14: up to 4.12; later every tmem hypercall answers as an absent one does."""
+    tmem_put_needs_room: bool
+    """T21: 4.12 refuses a put before which eviction made no room; 4.3 tries it all the same."""
+    tmem_unknown_command_refused: bool
+    """T8: 4.12 answers -ENOSYS to a command it does not know, 4.3 answers 0."""
+    tmem_shared_auth_required: bool
+    """T9, T13: in 4.12 only SET_AUTH for the client itself lets it share a pool."""
+    tmem_page_descriptor_bytes: int
+    """Size of struct tmem_page_descriptor: 4.3 has fields for dedup in it."""
     pv_structure_pages: Pages
     """What createdomain takes for a PV domain (recordings; 4.3 not recorded, 4.12's figure used)."""
     hvm_structure_pages: Pages
@@ -60,6 +70,11 @@ _4_12: Final = Release(
     destroy_returns_eagain=False,
     getdomaininfo_takes_domctl_lock=True,
     create_domid_zero_is_dom0=False,
+    tmem=True,
+    tmem_put_needs_room=True,
+    tmem_unknown_command_refused=True,
+    tmem_shared_auth_required=True,
+    tmem_page_descriptor_bytes=72,
     pv_structure_pages=15,
     hvm_structure_pages=17,
 )
@@ -72,8 +87,12 @@ _4_3: Final = replace(
     node_flags_need_privilege=False,
     max_pages_saturates=False,
     destroy_returns_eagain=True,
+    tmem_put_needs_room=False,
+    tmem_unknown_command_refused=False,
+    tmem_shared_auth_required=False,
+    tmem_page_descriptor_bytes=88,
 )
-_4_17: Final = replace(_4_12, name="4.17")
+_4_17: Final = replace(_4_12, name="4.17", tmem=False)
 _4_21: Final = replace(
     _4_17, name="4.21", free_regrows_claim=False, pv_structure_pages=10, hvm_structure_pages=13
 )

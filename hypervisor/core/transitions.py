@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from hypervisor.core.claims import available_pages
 from hypervisor.core.domain import Dying
 from hypervisor.core.host import Host
 from hypervisor.core.invariants import Broken
@@ -47,6 +48,7 @@ class Counters:
     """A host's counters, pages."""
 
     free: Pages
+    """Free, and freeable by tmem: what claims are held against (C14)."""
     outstanding_claims: Pages
     in_flight: Pages
     domains: Mapping[Caller, DomainCounters]
@@ -65,7 +67,7 @@ class Counters:
 def counters(host: Host) -> Counters:
     """The counters as they are now."""
     return Counters(
-        free=host.heap.total_avail,
+        free=available_pages(host),
         outstanding_claims=host.outstanding_claims,
         in_flight=host.in_flight_pages,
         domains={
@@ -117,6 +119,8 @@ def _debts(step: Step, before: Counters, after: Counters) -> Iterator[Broken]:
         form = "overclaim"
     elif step.name == "assign" and before.in_flight > after.in_flight:
         form = "lean twice"
+    elif step.name == "donate":
+        form = "donated"
     else:
         form = "spent"
     yield Broken("I3", form, f"{step.name}: {before.debt} -> {after.debt} pages of claims without cover")
@@ -145,7 +149,8 @@ def _taken(step: Step, before: Counters, after: Counters) -> Iterator[Broken]:
     own = _own_claim(step, before)
     if own < pages:
         if before.outstanding_claims + pages > before.free:
-            yield Broken("I6", "unclaimed", f"{step.name}: {pages} pages with a claim of {own}")
+            form = "donated" if step.name == "pop" else "unclaimed"
+            yield Broken("I6", form, f"{step.name}: {pages} pages with a claim of {own}")
         return
     others = before.outstanding_claims - own
     if others > after.free + before.in_flight:
@@ -181,6 +186,7 @@ def contents(host: Host) -> Mapping[str, bytes]:
         "frames": _digest((*host.frames.digest_parts(), repr(sorted(host.dangling.items())).encode())),
         "p2m": _digest(part for one in domains if one.p2m is not None for part in one.p2m.digest_parts()),
         "store": _digest(host.store.digest_parts()),
+        "tmem": _digest(host.tmem.digest_parts() if host.tmem is not None else ()),
     }
 
 
@@ -210,6 +216,8 @@ def trace(
     """I9: a refused request leaves no trace. `steps` are the names of the steps it did, alone on the host."""
     if not refused(request, reply):
         return ()
+    if before["tmem"] != after["tmem"]:
+        return (Broken("I9", "through tmem", f"{request} was refused with {reply.ret}; tmem is changed"),)
     extents = isinstance(
         request, PopulatePhysmap | IncreaseReservation | DecreaseReservation | MemoryExchange
     )

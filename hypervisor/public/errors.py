@@ -28,9 +28,12 @@ class Errno(IntEnum):
     ENODEV = 19
     EINVAL = 22
     ENOSPC = 28
+    ERANGE = 34
     ENOSYS = 38
     ERESTART = 85
     EOPNOTSUPP = 95
+    EFROZEN = 1000  # tmem only
+    EEMPTY = 1001  # tmem only
 
 
 class WireError(StrEnum):
@@ -92,8 +95,14 @@ ERROR_TABLE: Final[tuple[ErrorMeaning, ...]] = (
         ("claim_pages", "set_paging_mempool_size"),
         "Cache colouring is on (C1), or the domain kind has no paging pool.",
     ),
-    ErrorMeaning(Errno.ENOSYS, ("claim_pages",), "The hypervisor is older than the operation."),
+    ErrorMeaning(Errno.ENOSYS, ("claim_pages", "tmem (from 4.13)"), "The hypervisor has no such operation."),
     ErrorMeaning(Errno.EAGAIN, ("destroydomain (4.3)",), "Preempted: call again (C31)."),
+    ErrorMeaning(Errno.ENODEV, ("tmem",), "tmem is switched off, or no such pool (T8)."),
+    ErrorMeaning(Errno.EFAULT, ("tmem put, get",), "The frame is not the caller's (T10, T11)."),
+    ErrorMeaning(Errno.ENOSPC, ("tmem put",), "A duplicate was not stored; the old page is lost (T10)."),
+    ErrorMeaning(Errno.ERANGE, ("tmem set client info",), "More pools than a client may have."),
+    ErrorMeaning(Errno.EFROZEN, ("tmem put, flush",), "The client is frozen (T10, T12, T14)."),
+    ErrorMeaning(Errno.EEMPTY, ("tmem get",), "The pool holds no page at all (T11)."),
 )
 """Every errno the emulated releases answer, by operation. `docs/abi.md` is generated from it."""
 

@@ -4,11 +4,12 @@ from msgspec import Struct
 
 from hypervisor.public.domctl import Domctl, ForeignOp, HypercallValue, Sysctl
 from hypervisor.public.memory import MemoryOp
+from hypervisor.public.tmem import TmemControl, TmemOp, TmemValue
 from hypervisor.public.units import Commit, DomId
 from hypervisor.public.xenstore import StoreOp, StoreValue
 
-Request = MemoryOp | Domctl | Sysctl | ForeignOp | StoreOp
-Value = HypercallValue | StoreValue
+Request = MemoryOp | Domctl | Sysctl | ForeignOp | TmemOp | TmemControl | StoreOp
+Value = HypercallValue | TmemValue | StoreValue
 
 
 class Reply(Struct, frozen=True, array_like=True):

@@ -1,6 +1,7 @@
 """Answers as libxc's callers see them."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +14,8 @@ class Answer:
     """populate_exact: extents done."""
     nr_exchanged: int = 0
     """exchange: input extents exchanged."""
+    figures: Mapping[str, int | str] = field(default_factory=dict[str, int | str])
+    """What more a tmem operation told: results by answer, content read, lines of a listing."""
 
 
 def as_c_int(value: int) -> Answer:

@@ -1,11 +1,9 @@
 """Sends what the recording program sent, and answers as libxc answered it (rules L4-L8, A3, A11)."""
 
 from dataclasses import replace
-from typing import Final
 
 from hypervisor.core.lifecycle import HAP_POOL_AT_CREATION
 from hypervisor.core.machine import Machine, run_alone
-from hypervisor.core.steps import Caller
 from hypervisor.public.domctl import (
     CDF_HAP,
     CDF_HVM,
@@ -27,10 +25,9 @@ from hypervisor.public.requests import Reply, Request
 from hypervisor.public.units import DOMID_ANY, DomId, Pages, Runs, runs_length
 from launch.conform.answers import Answer, as_c_int
 from launch.conform.frames import NO_FRAME, HeldExtents, after_extents, first_extents, with_bad_extent
-from launch.conform.recording import Line
+from launch.conform.recording import TMEM_OPS, Line
 from launch.conform.requests import request_of
-
-DOM0: Final = Caller(0)
+from launch.conform.tmem_calls import DOM0, TmemClients
 
 
 class Toolstack:
@@ -42,6 +39,7 @@ class Toolstack:
         self._mapped: dict[DomId, Runs] = {}
         self._structure_pages: dict[str, Pages] = {}
         self._named: dict[str, DomId] = {}
+        self._tmem = TmemClients(machine, self.held)
         self.nameless: set[DomId] = set()
         """Domains whose name the script gave to another: they live on, but no state lists them."""
 
@@ -50,6 +48,8 @@ class Toolstack:
         request = request_of(line)
         if request is not None:
             return as_c_int(self._send(request).ret)
+        if line.op in TMEM_OPS:
+            return self._tmem.perform(line)
         match line.op:
             case "create":
                 return self._create(line)
@@ -106,7 +106,9 @@ class Toolstack:
         most = self._structure_pages.get(line.kind)
         if line.ret != 0:
             return most
-        cost = line.free_before - line.state.free
+        tmem = self.machine.host.tmem
+        relinquished = 0 if tmem is None else tmem.freeable - line.state.freeable
+        cost = line.free_before - line.state.free + relinquished
         self._structure_pages[line.kind] = cost if most is None else max(most, cost)
         return cost
 

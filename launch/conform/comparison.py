@@ -9,9 +9,7 @@ from hypervisor.public.units import DOMID_DOM0, Pages
 from launch.conform.answers import Answer
 from launch.conform.calls import Toolstack
 from launch.conform.recording import Line, RecordedDomain, RecordedState
-
-Figures = dict[str, int]
-"""Named figures of a line: ret, errno, outstanding, A.tot, A.max, ..."""
+from launch.conform.tmem_figures import Figures, recorded_figures, tmem_counters, tmem_recorded
 
 RULES: Final[Mapping[str, str]] = {
     "create": "A31, rule 11: structures come from unclaimed memory",
@@ -32,6 +30,19 @@ RULES: Final[Mapping[str, str]] = {
     "mempool": "A31, rule 11: from unclaimed memory, a refusal keeps what it got",
     "map": "A11, A13",
     "unmap": "A13, rule 15",
+    "guest": "rule 1 of 4.12",
+    "tpool": "T9, rule 13",
+    "tkill": "T9, T20, T24, rule 15",
+    "traw": "T5, T8",
+    "tput": "T10, T20-T23, rules 6 to 9",
+    "tget": "T11, rules 10 and 13",
+    "tflush": "T12, rules 10 and 11",
+    "tflushobj": "T12, rules 10 and 11",
+    "tctl": "T14-T16, rules 11 and 12",
+    "tlist": "T17",
+    "tweight": "T16, T30, rule 14",
+    "tinfo": "T16",
+    "tauth": "T13, rule 13",
 }
 """Rules that decide an operation (xen-memory.md; rule numbers without a letter: the recordings' README)."""
 
@@ -53,7 +64,7 @@ class Mismatch:
 
 def answer_of(line: Line) -> Answer:
     """The recorded answer."""
-    return Answer(line.ret, line.errno, line.done, line.nr_exchanged)
+    return Answer(line.ret, line.errno, line.done, line.nr_exchanged, recorded_figures(line))
 
 
 def compare(
@@ -87,11 +98,13 @@ def _answer_figures(answer: Answer) -> Figures:
         "errno": answer.errno,
         "done": answer.done,
         "nr_exchanged": answer.nr_exchanged,
+        **answer.figures,
     }
 
 
 def _recorded_figures(state: RecordedState) -> Figures:
     figures: Figures = {"outstanding": state.outstanding, "dom0.tot": state.dom0_tot}
+    figures |= tmem_recorded(state)
     for name, domain in state.doms.items():
         figures |= _figures(name, domain.tot, domain.max, domain.outstanding, domain.shr, dying=domain.dying)
     return figures
@@ -103,6 +116,8 @@ def _host_figures(state: RecordedState, toolstack: Toolstack) -> Figures:
         "outstanding": host.outstanding_claims,
         "dom0.tot": host.domains[DOMID_DOM0].tot_pages,
     }
+    if state.tmem is not None and host.tmem is not None:
+        figures |= tmem_counters(host.tmem)
     names = {domain.domid: name for name, domain in state.doms.items()}
     for domid in host.domids:
         if domid in names or (domid != DOMID_DOM0 and domid not in toolstack.nameless):

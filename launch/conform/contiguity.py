@@ -4,6 +4,7 @@ Most recordings say so in `why`. Those of 4.12 carry no `why`; there it follows 
 line, by the rules of the recordings' README (4, 5 and 10), independently of the core.
 """
 
+from hypervisor.core.allocation import SMALLEST_LARGE_ORDER
 from hypervisor.public.memory import MEMF_EXACT_NODE
 from hypervisor.public.units import MAX_ORDER, Order
 from launch.conform.comparison import recorded_domains
@@ -21,9 +22,10 @@ def unexplained(line: Line) -> bool:
         case "populate" | "increase" | "populate_exact":
             return _short(line) and _one_more_allowed(line)
         case "exchange":
-            unclaimed = line.state.free - line.state.outstanding
+            unclaimed = line.state.free + line.state.freeable - line.state.outstanding
             largest = max(line.in_order, line.out_order)
-            return line.ret != 0 and line.out_order > 0 and unclaimed >= 1 << largest
+            possible = line.out_order > 0 and unclaimed >= 1 << largest
+            return line.ret != 0 and possible and not _kept_from(line.state, line.out_order)
         case _:
             return False
 
@@ -51,6 +53,12 @@ def _one_more_allowed(line: Line) -> bool:
 
 def _allowed(state: RecordedState, domain: RecordedDomain, order: Order) -> bool:
     pages = 1 << order
-    held_back = state.outstanding + pages > state.free and domain.outstanding < pages
+    held_back = state.outstanding + pages > state.free + state.freeable and domain.outstanding < pages
     at_limit = domain.tot > domain.max or pages > domain.max - domain.tot
-    return not (domain.dying or held_back or at_limit or pages > state.free)
+    return not (domain.dying or held_back or at_limit or pages > state.free or _kept_from(state, order))
+
+
+def _kept_from(state: RecordedState, order: Order) -> bool:
+    """Large extents are refused while memory is scarce and tmem holds some (A25)."""
+    scarce = state.tmem is not None and state.free <= state.tmem.get("midsize", 0)
+    return scarce and state.freeable > 0 and order >= SMALLEST_LARGE_ORDER

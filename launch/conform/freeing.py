@@ -25,9 +25,12 @@ class PendingFrees:
         """What came back since the last line is no longer pending."""
         self.pages = max(self.pages - max(line.free_before - self.last_free, 0), 0)
 
-    def after(self, line: Line, change: Pages) -> bool:
-        """True when Xen's free pages changed as the core's, which changed by `change`."""
-        more = line.state.free - line.free_before - change
+    def after(self, line: Line, change: Pages, xen_cost: int = 0) -> bool:
+        """True when Xen's free pages changed as the core's, which changed by `change`.
+
+        `xen_cost`: how many pages more than the core Xen freed of its own, by the sum of all counters.
+        """
+        more = line.state.free - line.free_before - change - xen_cost
         self.last_free = line.state.free
         if line.op in FREES_LATER:
             self.pages = max(self.pages - more, 0)

@@ -16,6 +16,7 @@ from hypervisor.core.heap.interface import Heap
 from hypervisor.core.host import Host
 from hypervisor.core.low_memory import LowMemoryVirq
 from hypervisor.core.releases import Release
+from hypervisor.core.tmem.state import Statistics, Tmem
 from hypervisor.public.units import (
     DOMID_DOM0,
     DOMID_XEN,
@@ -123,4 +124,22 @@ def _host(header: Header, release: Release, heap: Heap) -> Host:
     host.add_domain(dom0)
     host.outstanding_claims = header.state.outstanding
     host.low_memory.set_up(None, header.free_pages)
+    if release.tmem:
+        host.tmem = _tmem(header)
     return host
+
+
+def _tmem(header: Header) -> Tmem:
+    """tmem as the host was booted, with the counters that ran since."""
+    options = header.host.partition("xen:")[2].split()
+    before = header.state.tmem or {}
+    counters = {
+        name: before.get(name, 0)
+        for name in ("alloc_failed", "page_failed", "evicted", "evict_attempts", "relinq", "relinq_attempts")
+    }
+    return Tmem(
+        enabled="tmem" in options or "tmem=1" in options,
+        compress="tmem_compress" in options,
+        midsize=before.get("midsize", 0),
+        statistics=Statistics(**counters),
+    )

@@ -13,26 +13,30 @@ from msgspec import Struct
 from launch.conform.recording import REMARKS, TMEM_OPS, Header, Line, Recording
 from launch.errors import UsageError, one_line
 
-KNOWN_OPS: Final = REMARKS | {
-    "create",
-    "destroy",
-    "maxmem",
-    "maxpages",
-    "claim",
-    "populate",
-    "increase",
-    "populate_exact",
-    "decrease",
-    "exchange",
-    "raw_claim",
-    "raw_mem",
-    "raw_query",
-    "curres",
-    "maxres",
-    "mempool",
-    "map",
-    "unmap",
-}
+KNOWN_OPS: Final = (
+    REMARKS
+    | TMEM_OPS
+    | {
+        "create",
+        "destroy",
+        "maxmem",
+        "maxpages",
+        "claim",
+        "populate",
+        "increase",
+        "populate_exact",
+        "decrease",
+        "exchange",
+        "raw_claim",
+        "raw_mem",
+        "raw_query",
+        "curres",
+        "maxres",
+        "mempool",
+        "map",
+        "unmap",
+    }
+)
 
 MAX_LINE_BYTES: Final = 16 << 20
 """A recording's longest lines have about a thousand bytes; what has no line breaks at all need not end."""
@@ -108,8 +112,6 @@ def _read_header(path: Path, lines: Iterator[tuple[int, bytes]]) -> Header:
 def _check_kind(path: Path, number: int, kind: _Kind) -> None:
     if kind.race:
         raise _refused(path, RACE)
-    if kind.op in TMEM_OPS:
-        raise _refused(path, f"tmem is not emulated yet (line {number}: {kind.op}); leave it out")
     if kind.op not in KNOWN_OPS:
         raise _refused(path, f"line {number}: unknown operation {kind.op!r}; a newer claimlab may know it")
 

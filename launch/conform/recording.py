@@ -7,6 +7,23 @@ from typing import Final
 
 from msgspec import Struct
 
+TMEM_COUNTERS: Final = (
+    "list",
+    "freeable",
+    "midsize",
+    "eph",
+    "pgps",
+    "objs",
+    "nodes",
+    "data_pages",
+    "evicted",
+    "evict_attempts",
+    "relinq",
+    "relinq_attempts",
+    "alloc_failed",
+    "page_failed",
+)
+"""Figures of tmem in a state of the format tmemprobe-1."""
 REMARKS: Final = frozenset({"settle", "sleep", "note", "adopt"})
 """Lines that sent nothing to the allocator."""
 TMEM_OPS: Final = frozenset(
@@ -26,7 +43,7 @@ TMEM_OPS: Final = frozenset(
         "tauth",
     }
 )
-"""Operations of transcendent memory, which the core does not have yet."""
+"""Operations of transcendent memory."""
 
 
 class RecordedDomain(Struct, frozen=True):
@@ -49,6 +66,13 @@ class RecordedState(Struct, frozen=True):
     dom0_tot: int
     doms: dict[str, RecordedDomain]
     node_free: tuple[int, ...] = ()
+    tmem: dict[str, int] | None = None
+    """`TMEM_COUNTERS` by name; None where tmem was not recorded."""
+
+    @property
+    def freeable(self) -> int:
+        """Pages that tmem could give back."""
+        return 0 if self.tmem is None else self.tmem["freeable"]
 
 
 class Header(Struct, frozen=True):
@@ -99,6 +123,26 @@ class Line(Struct, frozen=True):
     extent_order: int = 0
     start_extent: int = 0
     extent_start_null: bool = True
+    client: str = ""  # tmem commands: the domain that asks
+    pool: int = 0
+    flags: int = 0  # tpool, tinfo
+    uuid: tuple[str, str] = ("0", "0")
+    oid: int = 0  # tput, tget, tflush, tflushobj
+    index: int = 0
+    step: str = "index"
+    seed: int = 0
+    bad_frame: bool = False
+    issued: int = 0
+    results: dict[str, int] = {}
+    got_seed: int | None = None
+    cli: int = 0  # control operations
+    arg: int = 0
+    auth: int = 0
+    weight: int = 0
+    compress: int = 0
+    nr_pools: int = 0
+    long: int = 0
+    lines: tuple[str, ...] = ()
 
     @property
     def sent_nothing(self) -> bool:

@@ -50,9 +50,14 @@ class ConformReport:
         return len(self.mismatches)
 
     @property
+    def not_emulated(self) -> tuple[Mismatch, ...]:
+        """Lines that differ because the core leaves a fault of Xen out on purpose."""
+        return tuple(mismatch for one in self.files for mismatch in one.replayed.not_emulated)
+
+    @property
     def operations(self) -> int:
-        """All lines: matched, mismatched and skipped."""
-        return self.matched + self.mismatched + self.skipped
+        """All lines: matched, mismatched, not emulated and skipped."""
+        return self.matched + self.mismatched + len(self.not_emulated) + self.skipped
 
     @property
     def frame_heap(self) -> Agreement | None:
@@ -76,6 +81,7 @@ class ConformReport:
             **self._counts(),
             "frame_heap": None if agreement is None else asdict(agreement),
             "mismatches": [asdict(mismatch) for mismatch in self.mismatches],
+            "not_emulated": [asdict(mismatch) for mismatch in self.not_emulated],
             "refused": list(self.refused),
             "releases": self.by_release(),
         }

@@ -11,10 +11,11 @@ from hypervisor.core.host import Host
 from hypervisor.core.machine import Machine, run_alone
 from hypervisor.public.domctl import DestroyDomain
 from hypervisor.public.units import DOMID_DOM0, MAX_ORDER, Order, Pages
-from launch.conform.calls import DOM0, Toolstack
+from launch.conform.calls import Toolstack
 from launch.conform.comparison import recorded_domains
 from launch.conform.frames import HeldExtents
 from launch.conform.recording import RecordedState
+from launch.conform.tmem_calls import DOM0
 
 
 class LostTrackError(Exception):

@@ -2,8 +2,10 @@
 
 from typing import Final
 
-from launch.conform.comparison import Figures, Mismatch
+from launch.conform.comparison import Mismatch
+from launch.conform.replay import NOT_EMULATED
 from launch.conform.report import ConformReport
+from launch.conform.tmem_figures import Figures
 
 SHOWN: Final = 10
 """Mismatches printed in full."""
@@ -16,11 +18,22 @@ def report_text(report: ConformReport) -> str:
     agreement = report.frame_heap
     if agreement is not None:
         lines.append(f"frame heap: {agreement.agreed} of {agreement.of} answers as the recorded host's")
+    lines += _not_emulated(report)
     for mismatch in report.mismatches[:SHOWN]:
         lines += _in_full(mismatch)
     if report.mismatched > SHOWN:
         lines.append(f"and {report.mismatched - SHOWN} more mismatches (--json lists all)")
     return "\n".join(lines)
+
+
+def _not_emulated(report: ConformReport) -> list[str]:
+    """One line for each script that met a fault of Xen which the core does not repeat."""
+    told: list[str] = []
+    for script, why in NOT_EMULATED.items():
+        lines = sum(script in mismatch.file for mismatch in report.not_emulated)
+        if lines:
+            told.append(f"not emulated: {script}, {lines} lines: {why}")
+    return told
 
 
 def _table(report: ConformReport) -> list[str]:

@@ -16,6 +16,7 @@ from hypervisor.public.domctl import Domctl, ForeignOp, HypercallValue, Sysctl
 from hypervisor.public.errors import ERROR_TABLE, WireError
 from hypervisor.public.memory import MemoryOp
 from hypervisor.public.requests import Event, Reply
+from hypervisor.public.tmem import TmemControl, TmemOp, TmemValue
 from hypervisor.public.xenstore import StoreOp, StoreValue
 
 PAGE: Final = Path("docs/abi.md")
@@ -28,8 +29,9 @@ SECTIONS: Final[tuple[tuple[str, str, object], ...]] = (
     ("domctl", "Tag: 36 << 8 | command. Control domain only.", Domctl),
     ("sysctl", "Tag: 35 << 8 | command. Control domain only.", Sysctl),
     ("Foreign mappings", "Tag: 1 << 8 | n (mmu_update). Control domain only.", ForeignOp),
+    ("tmem", "Tag: 38 << 8 | command; sysctl 24 for control. Up to 4.12, then ENOSYS.", TmemOp | TmemControl),
     ("xenstore", "Tag: 0x10000 | message type.", StoreOp),
-    ("Values", "The last element of a reply, or nil.", HypercallValue | StoreValue),
+    ("Values", "The last element of a reply, or nil.", HypercallValue | TmemValue | StoreValue),
     ("Events", "Carried by Notify.", Event),
     ("Launcher to toolstack", "On the order socket; msgpack maps with a `type` key.", orders.ToToolstack),
     ("Toolstack to launcher", "On the order socket; msgpack maps with a `type` key.", orders.FromToolstack),

@@ -30,6 +30,8 @@ class SmallHost:
         nodes: tuple[Pages, ...] = (),
         low_mem_virq_pages: Pages = 1,
         llc_coloring: bool = False,
+        tmem: bool = False,
+        tmem_compress: bool = False,
     ) -> None:
         config = HostConfig(
             nodes or (pages,),
@@ -37,6 +39,8 @@ class SmallHost:
             xen_pages=16,
             low_mem_virq_pages=low_mem_virq_pages,
             llc_coloring=llc_coloring,
+            tmem=tmem,
+            tmem_compress=tmem_compress,
         )
         self.machine = Machine(new_host(config, release(name)))
         self.host = self.machine.host

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hypervisor.core.invariants import PERMITS
+from hypervisor.core.releases import RELEASES
 from hypervisor.core.steps import Caller
 from hypervisor.public.domctl import (
     CreateDomain,
@@ -17,8 +18,10 @@ from hypervisor.public.domctl import (
 )
 from hypervisor.public.errors import Errno
 from hypervisor.public.memory import DecreaseReservation, IncreaseReservation, MemoryExchange
+from hypervisor.public.tmem import TMEM_PERSISTENT
 from hypervisor.public.units import PAGE_SIZE
 from tests.core.small_host import EVERY_RELEASE, SmallHost, singles
+from tests.core.tmem_host import TmemHost
 
 
 def destroy(bench: SmallHost, who: Caller) -> None:
@@ -114,6 +117,23 @@ def an_unmap_that_meets_a_frame_not_mapped(bench: SmallHost) -> None:
     assert bench.ret(UnmapForeign(guest.domid, frames)) == -Errno.EINVAL
 
 
+def a_page_of_the_tmem_list_past_a_claim(bench: TmemHost) -> None:
+    guest, builder = bench.client(), bench.create()
+    ephemeral, persistent = bench.pool(guest), bench.pool(guest, TMEM_PERSISTENT)
+    for index in range(9):
+        bench.put(guest, ephemeral, 1, index)
+    bench.flush_object(guest, ephemeral, 1)
+    bench.claim(builder, bench.free + bench.tmem.freeable)
+    assert bench.put(guest, persistent, 1, 0) == 1
+
+
+def a_populate_refused_at_max_on_a_squeezed_host(bench: TmemHost) -> None:
+    guest, full = bench.client(), bench.create(max_pages=0)
+    bench.squeeze(guest, bench.pool(guest))
+    assert bench.grow(full, 1) == 0
+
+
+TMEM_SCENES = (a_page_of_the_tmem_list_past_a_claim, a_populate_refused_at_max_on_a_squeezed_host)
 SCENES = (
     a_claim_on_a_zombie,
     an_overclaim_in_the_window,
@@ -129,12 +149,18 @@ SCENES = (
 
 
 @pytest.mark.parametrize("name", EVERY_RELEASE)
-@pytest.mark.rule("I2", "I3", "I5", "I6", "I9", "C9", "C14", "C23", "C27", "A11", "A17", "A27", "A31")
+@pytest.mark.rule(
+    "I2", "I3", "I5", "I6", "I9", "C9", "C14", "C23", "C27", "C28", "A11", "A17", "A27", "A31", "T23"
+)
 def test_every_permitted_break_can_be_shown(name: str) -> None:
-    """Ten short scenes together show all that the table permits the release, and nothing else."""
+    """Short scenes together show all that the table permits the release, and nothing else."""
     seen: set[tuple[str, str]] = set()
     for scene in SCENES:
         bench = SmallHost(name, low_mem_virq_pages=64)
         scene(bench)
         seen |= bench.seen
+    for tmem_scene in TMEM_SCENES if RELEASES[name].tmem else ():
+        tmem_bench = TmemHost(name)
+        tmem_scene(tmem_bench)
+        seen |= tmem_bench.seen
     assert seen == {(one.invariant, one.form) for one in PERMITS if name in one.releases}

@@ -11,7 +11,8 @@ from launch.conform.text import report_text
 from launch.errors import UsageError
 from tests.launch.recordings import DATA, recorded_lines, tampered, write_lines
 
-REFUSED = ("race", "t31")
+FAULTS_OF_XEN = ("t91", "t92")
+REFUSED = ("race", *FAULTS_OF_XEN)
 OWN = sorted(path for path in DATA.glob("4.*/*.gz") if not path.name.startswith(REFUSED))
 H09 = DATA / "4.17" / "h09-decrease-regrow.jsonl.gz"
 
@@ -27,6 +28,40 @@ def test_core_answers_as_the_recorded_hypervisor(path: Path) -> None:
     assert report.files[0].release == path.parent.name
     assert report.matched > 5
     assert report.operations == sum("i" in line for line in recorded_lines(path))
+
+
+@pytest.mark.rule("T9", "T11")
+@pytest.mark.parametrize("name", FAULTS_OF_XEN)
+def test_faults_of_xen_left_out_are_listed_by_name(name: str) -> None:
+    """Where Xen lost track of a page the core does not follow, and the report says which script and why."""
+    (path,) = (DATA / "4.12").glob(f"{name}*")
+    report = conform_files([path], frame_heap=False)
+    assert (report.mismatched, report.exit_code) == (0, 0)
+    assert 0 < len(report.not_emulated) < 4
+    assert report.operations == sum("i" in line for line in recorded_lines(path))
+    assert f"not emulated: {name}" in report_text(report)
+
+
+@pytest.mark.rule("T19")
+@pytest.mark.parametrize("counter", ["list", "nodes", "relinq_attempts"])
+def test_a_counter_of_tmem_that_differs_is_a_mismatch(tmp_path: Path, counter: str) -> None:
+    """tmem's own counters are compared on every line."""
+    lines = recorded_lines(DATA / "4.12" / "t16-metadata.jsonl.gz")
+    position = next(n for n, line in enumerate(lines) if line.get("op") == "tflushobj")
+    lines[position]["state"]["tmem"][counter] += 1
+    report = conform_files([write_lines(tmp_path / "t.jsonl", lines)], frame_heap=False)
+    assert report.mismatches[0].i == lines[position]["i"]
+    assert set(report.mismatches[0].expected) == {f"tmem.{counter}"}
+
+
+@pytest.mark.rule("I7")
+def test_stale_content_is_a_mismatch(tmp_path: Path) -> None:
+    """A get that read another content than the core's is told."""
+    lines = recorded_lines(DATA / "4.12" / "t02-ephemeral.jsonl.gz")
+    next(line for line in lines if line.get("got_seed"))["got_seed"] = 77
+    report = conform_files([write_lines(tmp_path / "t.jsonl", lines)], frame_heap=False)
+    (mismatch,) = report.mismatches
+    assert mismatch.expected == {"got": 77}
 
 
 def test_a_folder_stands_for_its_recordings(tmp_path: Path) -> None:

@@ -38,12 +38,6 @@ def test_a_refused_file_does_not_stop_the_others() -> None:
     assert report.exit_code == 2
 
 
-def test_tmem_is_refused() -> None:
-    """A recording with tmem operations is refused as long as the core has none."""
-    (path,) = (DATA / "4.12").glob("t31*")
-    assert "tmem is not emulated yet" in refusal(path)
-
-
 @pytest.mark.parametrize(
     ("content", "why"),
     [

@@ -1,0 +1,1 @@
+"""Transcendent memory: page-granular caches and swap kept by the hypervisor (section 3)."""
