@@ -239,3 +239,19 @@ def test_a_control_operation_waits_for_a_put_under_way() -> None:
     assert bench.grow(guest, 1) == 1
     assert bench.finish(running).ret == 1
     assert bench.finish(freeze).ret == 0
+
+
+@pytest.mark.rule("T10", "T28")
+def test_a_client_killed_while_migrating_leaves_nothing_behind() -> None:
+    """Descriptors kept for the migration go with their client."""
+    bench = TmemHost()
+    guest = bench.client()
+    pool = bench.pool(guest, TMEM_PERSISTENT)
+    for index in range(3):
+        bench.put(guest, pool, 1, index)
+    bench.control(TMEM_SAVE_BEGIN, guest.domid, 1)
+    assert bench.flush(guest, pool, 1, 0) == -Errno.EFROZEN
+    assert bench.ret(DestroyDomain(guest.domid)) == 0
+    assert bench.host.find(guest.domid) is None
+    assert not bench.tmem.persistent_frames
+    assert len(bench.tmem.page_list) == 4, "three of data, one of metadata"

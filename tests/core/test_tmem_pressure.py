@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hypervisor.core.transitions import Auditor
-from hypervisor.public.domctl import MaxMem
+from hypervisor.public.domctl import DestroyDomain, MaxMem
 from hypervisor.public.errors import Errno
 from hypervisor.public.memory import ClaimPages, IncreaseReservation
 from hypervisor.public.requests import VirqEvent
@@ -208,3 +208,60 @@ def test_a_host_without_memory_makes_no_pool() -> None:
     assert bench.claim(builder, bench.free) == 0
     assert bench.pool(guest, TMEM_EPHEMERAL) == -Errno.ENOMEM
     assert bench.tmem.clients[guest.domid].nr_pools == 1
+
+
+@pytest.mark.rule("T29")
+@pytest.mark.parametrize("name", WITH_TMEM)
+def test_a_put_never_evicts_from_the_object_it_has_locked(name: str) -> None:
+    """Below midsize, with one object holding all pages, a put into it finds none; into another it does."""
+    bench = TmemHost(name, pages=8192)
+    guest, mid = bench.client(), bench.create()
+    pool = bench.pool(guest)
+    bench.leave_free(bench.tmem.midsize + 400)
+    for index in range(300):
+        assert bench.put(guest, pool, 1, 5 * 64 + index) == 1
+    while bench.free >= bench.tmem.midsize:
+        assert bench.grow(mid, 2, order=1) == 1
+    bench.control(TMEM_FLUSH)
+    while bench.free >= bench.tmem.midsize:
+        assert bench.grow(mid, 2, order=1) == 1
+    assert not bench.tmem.page_list
+    assert bench.put(guest, pool, 1, 2**31) == -Errno.ENOMEM
+    assert bench.put(guest, pool, 2, 0, content=9) == 1
+    assert bench.get(guest, pool, 2, 0) == 9
+
+
+@pytest.mark.rule("T23", "C21", "C26")
+@pytest.mark.parametrize("name", WITH_TMEM)
+def test_a_page_from_the_list_draws_the_domains_own_claim_down(name: str) -> None:
+    """donate_page consumes the claim of the domain it goes to, as a page of the heap would."""
+    bench = TmemHost(name)
+    guest = bench.client()
+    ephemeral, persistent = bench.pool(guest), bench.pool(guest, TMEM_PERSISTENT)
+    for index in range(10):
+        bench.put(guest, ephemeral, 1, index)
+    bench.flush_object(guest, ephemeral, 1)
+    assert bench.claim(guest, 21) == 0
+    free = bench.free
+    assert bench.put(guest, persistent, 1, 0) == 1
+    assert (bench.free, bench.outstanding) == (free, 18)
+
+
+@pytest.mark.rule("T23", "T28", "P6")
+def test_a_page_is_not_donated_to_a_domain_killed_meanwhile() -> None:
+    """The kill comes between the list and the donation: ENOMEM, and the page is back on the list."""
+    bench = TmemHost()
+    guest = bench.client()
+    ephemeral, persistent = bench.pool(guest), bench.pool(guest, TMEM_PERSISTENT)
+    for index in range(10):
+        bench.put(guest, ephemeral, 1, index)
+    bench.flush_object(guest, ephemeral, 1)
+    running = bench.submit(bench.request(guest, persistent, 1, 0, 4), guest)
+    bench.step_until(running, "donate")
+    killing = bench.submit(DestroyDomain(guest.domid))
+    bench.step(killing)
+    assert not bench.machine.is_runnable(killing), "the flush waits for the put"
+    assert bench.finish(running).ret == -Errno.ENOMEM
+    assert bench.finish(killing).ret == 0
+    assert bench.host.find(guest.domid) is None
+    assert bench.tmem.in_use == 0

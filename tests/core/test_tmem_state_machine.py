@@ -42,9 +42,9 @@ FLAGS = st.sampled_from(
     (TMEM_EPHEMERAL, TMEM_EPHEMERAL, TMEM_PERSISTENT, TMEM_EPHEMERAL | TMEM_POOL_SHARED, 0)
 )
 ALL_ONES = (2**64 - 1, 2**64 - 1)
-POOLS = st.sampled_from((0, 0, 1, 2, 15, 16, -1))
-INDEXES = st.one_of(st.integers(0, 5), st.integers(0, 5), st.integers(0, 2**32 - 1))
-OIDS = st.tuples(st.integers(0, 2), st.just(0), st.just(0))
+POOLS = st.sampled_from((0, 0, 0, 1, 1, 1, 2, 16, -1))
+INDEXES = st.sampled_from((0, 0, 0, 1, 1, 2, 64, 2**32 - 1))
+OIDS = st.sampled_from(((0, 0, 0), (0, 0, 0), (0, 0, 0), (256, 0, 0)))
 CLIENTS = st.sampled_from((0, 1, 1, 2, 2, 9))
 
 Key = tuple[int, int, Oid, int]
@@ -64,6 +64,26 @@ class TmemInterleaving(AnyInterleaving):
     def ask_tmem(self, domid: int, request: Request) -> None:
         domain = self.host.find(domid)
         self.submit(CONTROL if not domid or domain is None else Caller(domid, domain.incarnation), request)
+
+    @precondition(AnyInterleaving.quiet)
+    @rule(content=st.integers(1, 2**32), again=st.integers(1, 2**32), persistent=st.booleans())
+    def use_a_pool(self, content: int, again: int, persistent: bool) -> None:
+        """A client alone on the host makes a pool, puts a page twice, and gets it back if it can."""
+        domain = self.host.find(2)
+        if domain is None or domain.pause_count:
+            return
+        flags, oid, frame = TMEM_PERSISTENT if persistent else TMEM_EPHEMERAL, (0, 0, 0), self.frame_of(2, 0)
+        pool = self.ask_to_end(TmemNewPool(flags))
+        for value in (content, again):
+            self.ask_to_end(TmemPutPage(pool, oid, 0, frame, value))
+        self.ask_to_end(TmemGetPage(pool, oid, 0, frame))
+
+    def ask_to_end(self, request: Request) -> int:
+        self.ask_tmem(2, request)
+        operation = self.under_way[-1]
+        while operation.reply is None:
+            self.step(operation)
+        return operation.reply.ret
 
     @precondition(AnyInterleaving.room)
     @rule(domid=CLIENTS, flags=FLAGS)
