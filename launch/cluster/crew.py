@@ -23,7 +23,9 @@ import multiprocess
 from hypervisor.edge import SharedEpoch
 
 START_METHOD: Final = "forkserver"
-PRELOAD: Final = ("__main__", "hypervisor.process", "guests.process", "toolstack.process")
+PRELOAD: Final = ("launch.cli", "hypervisor.process", "guests.process", "toolstack.process")
+"""Imported once, in the fork server. launch.cli because every child runs the main script again, which
+imports it."""
 TERM_SECONDS: Final = 10.0
 """Real seconds a process has to leave after SIGTERM before it is killed."""
 

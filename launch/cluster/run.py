@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -103,7 +104,9 @@ def _run_one(plan: HostPlan, scheme: str, results: Results, say: Progress) -> Ho
     except EndpointError as error:
         raise UsageError(str(error)) from error
     except OSError as error:
-        raise UsageError(f"{error.filename or folder}: {error.strerror}: is the disk full?") from error
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise  # a fault of our own
+        raise UsageError(f"{folder}: {error.strerror}: make room, or choose another --out") from error
     finally:
         shutil.rmtree(sockets, ignore_errors=True)
 
