@@ -50,6 +50,8 @@ class RealTime:
         self._histories = histories
         self._open: dict[Speaker, dict[int, Call]] = {}
         self._unanswered: dict[int, Finished] = {}
+        self._strangers: dict[Speaker, Finished] = {}
+        """The first operation of each caller that no history has named yet."""
         self._floor = 0
         self._floor_at: Place = (0, 0)
         self.returned = 0
@@ -74,6 +76,9 @@ class RealTime:
 
     def _invoked(self, event: Event) -> None:
         domid, incarnation, seq = event.key
+        stranger = self._strangers.get((domid, incarnation))
+        if stranger is not None:  # it keeps a history after all, and acted before its first call in it
+            self._never_invoked(stranger)
         calls = self._open.setdefault((domid, incarnation), {})
         if seq in calls:
             self._fault(Kind.HISTORY, event, f"call {seq} of {_name((domid, incarnation))} is invoked twice")
@@ -143,6 +148,7 @@ class RealTime:
             self._unanswered[finished.last] = finished
         else:
             self.unrecorded += 1
+            self._strangers.setdefault(finished.caller, finished)
 
     def _settle(self) -> None:
         """What has no answer must be one of the calls that never returned, and begin after its invocation."""
@@ -164,15 +170,18 @@ class RealTime:
                 self.happened += 1
                 return
             late = call
-        what = f"operation {one.number} of {_name(one.caller)}"
         if late is None:
-            text = f"{what}: no history holds its invocation: {one.request}"
-            raise EvidenceError(self._replay.finding(Kind.HISTORY, text, one.record, one.first))
+            self._never_invoked(one)
         text = (
-            f"{what} began at commit {one.first}, but commit {late.floor} had returned before it was "
+            f"operation {one.number} of {_name(one.caller)} began at commit {one.first}, but commit {late.floor} had returned before it was "
             f"invoked ({self._at(late.floor_at)})"
         )
         raise EvidenceError(self._replay.finding(Kind.REAL_TIME, text, one.record, one.first))
+
+    def _never_invoked(self, one: Finished) -> NoReturn:
+        what = f"operation {one.number} of {_name(one.caller)}"
+        text = f"{what}: no history holds its invocation: {one.request}"
+        raise EvidenceError(self._replay.finding(Kind.HISTORY, text, one.record, one.first))
 
     def _at(self, place: Place) -> str:
         file, record = place
