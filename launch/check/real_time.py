@@ -173,8 +173,8 @@ class RealTime:
         if late is None:
             self._never_invoked(one)
         text = (
-            f"operation {one.number} of {_name(one.caller)} began at commit {one.first}, but commit {late.floor} had returned before it was "
-            f"invoked ({self._at(late.floor_at)})"
+            f"operation {one.number} of {_name(one.caller)} began at commit {one.first}, but commit "
+            f"{late.floor} had returned before it was invoked ({self._at(late.floor_at)})"
         )
         raise EvidenceError(self._replay.finding(Kind.REAL_TIME, text, one.record, one.first))
 

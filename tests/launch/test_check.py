@@ -277,6 +277,21 @@ def test_an_operation_that_nobody_invoked(host: Path) -> None:
     assert "no history holds its invocation" in finding.text
 
 
+@pytest.mark.rule("I12")
+def test_a_history_that_begins_too_late(host: Path) -> None:
+    """Operations done before their caller's first call on record are no strangers' operations."""
+
+    def change(records: Records) -> int:
+        key = records[-1][2:5]
+        records[1:] = [one for one in records[1:] if one[2:5] == key]
+        return 0
+
+    forge(host, change)
+    finding = found(host)
+    assert finding.kind is Kind.HISTORY
+    assert "no history holds its invocation" in finding.text
+
+
 @pytest.mark.rule("H22", "I12")
 def test_kill_9_of_the_toolstack_leaves_a_valid_run(tmp_path: Path) -> None:
     """What the dead toolstack had asked may or may not have happened; the rest fits together."""
