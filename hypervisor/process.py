@@ -9,13 +9,11 @@ from __future__ import annotations
 import gc
 import json
 import os
-import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final
 
 import msgspec
@@ -25,6 +23,7 @@ from hypervisor.core.invariants import Broken, check, check_counters, unpermitte
 from hypervisor.core.machine import Machine, Operation, StepResult
 from hypervisor.core.releases import release
 from hypervisor.core.steps import Caller, Emission, Step
+from hypervisor.edge import stop_on_sigterm
 from hypervisor.journal import JournalWriter
 from hypervisor.public.requests import Request, VirqEvent
 from hypervisor.public.units import VIRQ_DOM_EXC, DomId
@@ -335,12 +334,4 @@ def write_json(path: Path, content: object) -> None:
 
 def serve_process(config: ServeConfig) -> None:
     """Main function of a hypervisor process: serves until SIGTERM. SIGINT is left to the launcher."""
-    stopping = False
-
-    def on_term(_signal: int, _frame: FrameType | None) -> None:
-        nonlocal stopping
-        stopping = True
-
-    signal.signal(signal.SIGTERM, on_term)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    serve(config, lambda: stopping)
+    serve(config, stop_on_sigterm())

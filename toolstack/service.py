@@ -277,14 +277,19 @@ class _OneLaunch:
         )
 
 
+async def destroy(world: World | CountingWorld, domid: DomId) -> None:
+    """Destroy to the end, calling again while a 4.3 answers EAGAIN, as libxc does (C31)."""
+    while (await world.hypercall(DestroyDomain(domid))).ret == -Errno.EAGAIN:
+        pass
+
+
 async def removed(world: World | CountingWorld, domid: DomId, leftovers: list[str]) -> bool:
-    """Destroy to the end, as libxc loops on EAGAIN (C31), and clear its xenstore home.
+    """Destroy to the end, and clear its xenstore home.
 
     False, and a line in `leftovers`, when the hypervisor cannot be asked.
     """
     try:
-        while (await world.hypercall(DestroyDomain(domid))).ret == -Errno.EAGAIN:
-            pass
+        await destroy(world, domid)
         await world.hypercall(StoreRemove(domain_path(domid)))
     except (IndefiniteError, RefusedByWireError) as error:
         leftovers.append(f"domain {domid}: not destroyed for sure: {error}")

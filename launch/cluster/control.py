@@ -13,11 +13,11 @@ from typing import Final, TypeVar
 
 from hypervisor.edge import Clock, Identity, run_party
 from hypervisor.journal import HistoryWriter
-from hypervisor.public.domctl import DestroyDomain, DomainInfo, DomainInfoList, GetDomainInfoList
-from hypervisor.public.errors import Errno
+from hypervisor.public.domctl import DomainInfo, DomainInfoList, GetDomainInfoList
 from hypervisor.public.memory import MaximumRamPage
-from hypervisor.public.units import DOMID_DOM0, DomId, Seconds
+from hypervisor.public.units import DOMID_DOM0, Seconds
 from hypervisor.public.world import World
+from toolstack.service import destroy
 
 T = TypeVar("T")
 ROUND_TRIPS: Final = 200
@@ -70,12 +70,6 @@ async def list_domains(world: World) -> tuple[DomainInfo, ...]:
     """All domains but dom0."""
     reply = await world.hypercall(GetDomainInfoList(first_domain=DOMID_DOM0 + 1, max_domains=1 << 15))
     return reply.value.domains if isinstance(reply.value, DomainInfoList) else ()
-
-
-async def destroy(world: World, domid: DomId) -> None:
-    """Destroy to the end, calling again while a 4.3 answers EAGAIN (C31)."""
-    while (await world.hypercall(DestroyDomain(domid))).ret == -Errno.EAGAIN:
-        pass
 
 
 async def destroy_all(world: World) -> None:
