@@ -15,10 +15,7 @@ from typing import Annotated
 import typer
 
 from guests.traces.errors import TraceError
-from launch.commands.check import check
-from launch.commands.conform import conform
-from launch.commands.run import run
-from launch.commands.serve import serve
+from launch.commands.table import COMMANDS, CommandTable
 from launch.errors import UsageError, one_line
 
 BAD_USAGE = 2
@@ -33,14 +30,11 @@ class Interrupted(BaseException):
 
 
 app = typer.Typer(
+    cls=CommandTable,
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Claims (XENMEM_claim_pages) against max_pages clamping: real processes race for one host's memory.",
 )
-app.command()(run)
-app.command()(serve)
-app.command()(check)
-app.command()(conform)
 
 
 def _command_line_error() -> type[Exception]:
@@ -65,7 +59,7 @@ def claimlab(
     """Claims against clamping on one emulated Xen host."""
     if context.invoked_subcommand is None:
         raise UsageError(
-            "claimlab: no command: name run, serve, check or conform (claimlab --help tells more)"
+            f"claimlab: no command: name one of {', '.join(COMMANDS)} (claimlab --help tells more)"
         )
 
 

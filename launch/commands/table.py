@@ -1,0 +1,41 @@
+"""The commands of `claimlab`, each imported when it is asked for.
+
+A plot library or a terminal toolkit that one command needs must not slow down the others, nor sit in the
+memory of a thousand guest processes, which import the command line of whoever started them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any, Final
+
+import typer
+from typer.core import TyperGroup
+
+COMMANDS: Final = MappingProxyType(
+    {
+        "run": "launch.commands.run",
+        "serve": "launch.commands.serve",
+        "check": "launch.commands.check",
+        "conform": "launch.commands.conform",
+    }
+)
+"""Name, and the module whose function of that name (hyphens become underscores) is the command."""
+
+
+class CommandTable(TyperGroup):
+    """The group of all commands, in the order of the table."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Their names."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of that name, or None."""
+        module = COMMANDS.get(cmd_name)
+        if module is None:
+            return None
+        one = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        one.command(cmd_name)(getattr(import_module(module), cmd_name.replace("-", "_")))
+        return typer.main.get_command(one)
