@@ -21,6 +21,11 @@ from launch.scenario.load import Loaded
 RUNS: Final = Path("runs")
 """Where runs go unless --out says otherwise, in the working directory."""
 LATEST: Final = "latest"
+PIDS: Final = "pids.jsonl"
+"""Every process that the run started: role, pid and start time."""
+SOCKETS: Final = "sockets.jsonl"
+"""Every folder of sockets, with the launcher's pid and start time."""
+SOCKETS_PREFIX: Final = "claimlab-"
 
 _PACKAGES: Final = (
     "claimlab",
@@ -64,9 +69,12 @@ class Results:
 
     def record_process(self, role: str, pid: int) -> None:
         """One line of pids.jsonl. A pid comes round again, a pid with its start time does not."""
-        entry = {"role": role, "pid": pid, "start_time": start_time(pid)}
-        with (self.path / "pids.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        self._add_line(PIDS, {"role": role, "pid": pid, "start_time": start_time(pid)})
+
+    def record_sockets(self, folder: Path) -> None:
+        """One line of sockets.jsonl, so that `claimlab clean` finds them after the launcher was killed."""
+        pid = os.getpid()
+        self._add_line(SOCKETS, {"folder": str(folder), "pid": pid, "start_time": start_time(pid)})
 
     def write_summary(self, document: bytes, text: str) -> None:
         """summary.json and summary.md."""
@@ -97,6 +105,10 @@ class Results:
         with suppress(OSError):  # somebody else has put something there meanwhile
             for folder in self.made:
                 folder.rmdir()
+
+    def _add_line(self, name: str, entry: Mapping[str, Any]) -> None:
+        with (self.path / name).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
 
     def _write_json(self, name: str, document: Mapping[str, Any]) -> None:
         (self.path / name).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")

@@ -19,7 +19,7 @@ from launch.cluster.plans import plan_guests
 from launch.cluster.toolstacks import FOREIGN
 from launch.errors import UsageError
 from launch.launches import Launch, Verdict, fold
-from launch.results import Results
+from launch.results import SOCKETS_PREFIX, Results
 from launch.scenario.complaints import Fault
 from launch.scenario.load import Loaded
 from launch.scenario.models import Scenario
@@ -93,8 +93,9 @@ def _outcome_line(result: HostResult) -> str:
 
 def _run_one(plan: HostPlan, scheme: str, results: Results, say: Progress) -> HostResult:
     folder = results.host_directory(scheme, plan.repeat, plan.scenario.host.name)
-    sockets = Path(tempfile.mkdtemp(prefix="claimlab-"))
+    sockets = Path(tempfile.mkdtemp(prefix=SOCKETS_PREFIX))
     try:
+        results.record_sockets(sockets)
         with Crew(folder, results.record_process) as crew:
             run = HostRun(plan, scheme, folder, sockets, crew, say)
             try:

@@ -17,6 +17,8 @@ COMMANDS: Final = MappingProxyType(
     {
         "run": "launch.commands.run",
         "serve": "launch.commands.serve",
+        "scenarios": "launch.commands.scenarios",
+        "clean": "launch.commands.clean",
         "check": "launch.commands.check",
         "conform": "launch.commands.conform",
     }

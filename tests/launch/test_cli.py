@@ -38,7 +38,7 @@ BAD = [
     (["run", "--frobnicate"], "claimlab --help tells more"),
     (["conform", "nosuch.jsonl"], "nosuch.jsonl"),
     (["fly"], "claimlab --help tells more"),
-    ([], "name one of run, serve, check, conform"),
+    ([], "name one of run, "),
 ]
 
 
