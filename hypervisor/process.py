@@ -10,8 +10,8 @@ import gc
 import json
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +22,7 @@ from hypervisor.core.host import Host, HostConfig, new_host
 from hypervisor.core.invariants import Broken, check, check_counters, unpermitted
 from hypervisor.core.machine import Machine, Operation, StepResult
 from hypervisor.core.releases import release
+from hypervisor.core.sources import Refusal
 from hypervisor.core.steps import Caller, Emission, Step
 from hypervisor.edge import stop_on_sigterm
 from hypervisor.journal import JournalWriter
@@ -78,6 +79,7 @@ class Hypervisor:
         self._stuck = True  # nothing can move before something arrives
         self._lease_check = 0
         self._counted: dict[str, int] = {}
+        self._refused: Counter[Refusal] = Counter()
         self.steps = 0
         self.calls = 0
         self.sent = 0
@@ -154,6 +156,8 @@ class Hypervisor:
                 operation.request if first else None,
                 result.reply,
             )
+        if result.refusals:
+            self._refused.update(result.refusals)
         if result.emissions:
             self._emit(result.emissions)
         self._go_on(operation, call, result)
@@ -238,7 +242,11 @@ class Hypervisor:
             self._journal.note(kind, monotonic_ms(), fields)
 
     def stats(self) -> dict[str, Any]:
-        """Counts since the start; `refusals` by `WireError` value."""
+        """Counts since the start; `refusals` by `WireError` value.
+
+        `growth` is pages added to tot_pages by source, `refused` how often an allocation was refused to whom,
+        by what source, for what reason and for how many pages in all (`hypervisor.core.sources`).
+        """
         session = self._session
         return {
             "received": session.received,
@@ -251,8 +259,23 @@ class Hypervisor:
             "commit": self._machine.commit,
             "refusals": {error: count for error, count in session.refusals.items() if count},
             "unfinished": len(self._underway),
+            "growth": {source.value: pages for source, pages in self._machine.host.growth.items()},
+            "refused": refused_allocations(self._refused),
             "violations": self.violations,
         }
+
+
+def refused_allocations(refused: Mapping[Refusal, int]) -> list[dict[str, Any]]:
+    """One entry for each domain, source and reason: times refused, and pages of the refused extents."""
+    summed: dict[tuple[DomId, str, str], list[int]] = {}
+    for one, times in refused.items():
+        entry = summed.setdefault((one.domid, one.source.value, one.reason.value), [0, 0])
+        entry[0] += times
+        entry[1] += times * one.pages
+    return [
+        {"domid": domid, "source": source, "reason": reason, "times": times, "pages": pages}
+        for (domid, source, reason), (times, pages) in sorted(summed.items())
+    ]
 
 
 def monotonic_ms() -> int:

@@ -15,6 +15,7 @@ from hypervisor.core.claims import adjust_tot_pages
 from hypervisor.core.decrease import lookup_page
 from hypervisor.core.domain import Domain, Dying
 from hypervisor.core.host import Host
+from hypervisor.core.refusals import note_no_extent
 from hypervisor.core.reservation import (
     append_extent,
     extents_from,
@@ -23,6 +24,7 @@ from hypervisor.core.reservation import (
     may_target,
     placement_of,
 )
+from hypervisor.core.sources import Source
 from hypervisor.core.steps import (
     CLAIMS,
     DOMAINS,
@@ -84,10 +86,21 @@ class _Exchange:
         """One output extent, outside tot_pages: unclaimed memory only (C17, C20)."""
         # 4.3 allocates with no domain at all, later releases with MEMF_no_owner; the test is the same
         owner = self.domain if self.host.release.no_refcount_barred_from_claim else None
-        mfn = take_extent(self.host, owner, self.request.out_extent_order, self.placement, no_refcount=True)
-        if mfn is not None:
-            self.taken.append(mfn)
-        return mfn is not None
+        order = self.request.out_extent_order
+        mfn = take_extent(self.host, owner, order, self.placement, no_refcount=True)
+        if mfn is None:
+            note_no_extent(
+                self.host,
+                self.domain.domid,
+                Source.EXCHANGE,
+                domain=owner,
+                order=order,
+                placement=self.placement,
+                no_refcount=True,
+            )
+            return False
+        self.taken.append(mfn)
+        return True
 
     def undo(self) -> None:
         """Give the output back to the heap and the input back to the domain."""

@@ -12,6 +12,7 @@ from hypervisor.core.heap.frames import FREE, FrameTable
 from hypervisor.core.heap.interface import Heap
 from hypervisor.core.low_memory import LowMemoryVirq
 from hypervisor.core.releases import Release
+from hypervisor.core.sources import Refusal, Source
 from hypervisor.core.steps import Caller, Emission
 from hypervisor.core.tmem.state import Tmem
 from hypervisor.core.xenstore import StoreTree
@@ -88,6 +89,10 @@ class Host:
     commit: Commit = 0
     emissions: list[Emission] = field(default_factory=list[Emission])
     """Events of the step in progress; the machine takes them out after it."""
+    refusals: list[Refusal] = field(default_factory=list[Refusal])
+    """Allocations refused in the step in progress; the machine takes them out after it."""
+    growth: dict[Source, Pages] = field(default_factory=dict[Source, Pages])
+    """Pages that tot_pages of all domains together have grown by since the boot, and through what."""
     unpaused: list[DomId] = field(default_factory=list[DomId])
     """Domains that began to run in the step in progress: their parked callers move again."""
     gone: list[Caller] = field(default_factory=list[Caller])

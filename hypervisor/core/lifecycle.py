@@ -10,6 +10,8 @@ from hypervisor.core.allocation import (
 from hypervisor.core.domain import Domain
 from hypervisor.core.heap.p2m import PhysMap
 from hypervisor.core.host import Host
+from hypervisor.core.refusals import note_no_extent
+from hypervisor.core.sources import Source
 from hypervisor.core.steps import (
     CLAIMS,
     DOMAINS,
@@ -90,6 +92,7 @@ def _allocate_structures(host: Host, domain: Domain) -> bool:
     for number in range(structure + pool):
         mfn = take_extent(host, None, 0)
         if mfn is None:
+            note_no_extent(host, domain.domid, Source.STRUCTURES)
             return False
         keep_for_xen(host, mfn)
         (domain.structure_frames if number < structure else domain.paging_pool).append(mfn)

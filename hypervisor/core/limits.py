@@ -6,6 +6,8 @@ from hypervisor.core.allocation import free_xen_page, keep_for_xen, take_extent
 from hypervisor.core.claims import set_outstanding_pages
 from hypervisor.core.domain import Domain
 from hypervisor.core.host import Host
+from hypervisor.core.refusals import note_no_extent
+from hypervisor.core.sources import Source
 from hypervisor.core.steps import (
     CLAIMS,
     DOMAINS,
@@ -98,6 +100,7 @@ def _resize_slice(host: Host, domain: Domain, wanted: Pages) -> int:
             owner = domain if host.release.no_refcount_barred_from_claim else None
             mfn = take_extent(host, owner, 0, no_refcount=True)
             if mfn is None:
+                note_no_extent(host, domain.domid, Source.STRUCTURES, domain=owner, no_refcount=True)
                 return -Errno.ENOMEM
             keep_for_xen(host, mfn)
             pool.append(mfn)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from hypervisor.core.dispatch import begin
 from hypervisor.core.host import Host
+from hypervisor.core.sources import Refusal
 from hypervisor.core.steps import Caller, Emission, Result, Step, Steps
 from hypervisor.public.requests import Reply, Request
 from hypervisor.public.units import Commit
@@ -55,6 +56,8 @@ class StepResult:
     reply: Reply | None
     """Set by the operation's last step."""
     emissions: tuple[Emission, ...]
+    refusals: tuple[Refusal, ...] = ()
+    """Allocations that this step refused; nearly always none."""
 
 
 class Machine:
@@ -113,12 +116,16 @@ class Machine:
         if host.emissions:
             emissions = tuple(host.emissions)
             host.emissions.clear()
+        refusals: tuple[Refusal, ...] = ()
+        if host.refusals:
+            refusals = tuple(host.refusals)
+            host.refusals.clear()
         if host.unpaused or host.gone:
             self._wake()
-        return StepResult(commit, step.name, reply, emissions)
+        return StepResult(commit, step.name, reply, emissions, refusals)
 
     def run(self, operation: Operation) -> Reply:
-        """Do all its steps with nobody in between, events dropped. AssertionError when others hold a lock.
+        """Do all its steps with nobody in between; drops events and refusals. AssertionError under a lock.
 
         The same steps as `step` takes, at half the cost: replays and set-ups have no second caller.
         """
@@ -134,6 +141,7 @@ class Machine:
         except StopIteration as finished:
             reply = self._finish(operation, finished.value, host.commit)
         host.emissions.clear()
+        host.refusals.clear()
         if host.unpaused or host.gone:
             self._wake()
         return reply

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from itertools import repeat
 
 from hypervisor.core.allocation import assign_pages, give_back, take_extent
+from hypervisor.core.domain import Domain
 from hypervisor.core.host import Host
+from hypervisor.core.refusals import note_growth, note_no_extent, note_not_assigned
 from hypervisor.core.reservation import (
     append_extent,
     count_in_range,
@@ -15,6 +17,7 @@ from hypervisor.core.reservation import (
     may_target,
     placement_of,
 )
+from hypervisor.core.sources import Source
 from hypervisor.core.steps import (
     CLAIMS,
     DOMAINS,
@@ -63,14 +66,17 @@ def _extents(
     placement = placement_of(host, caller, request.mem_flags)
     if placement is None or order > max_order(caller):
         return Result(start)
+    source = _source(caller, domain, request)
     done = start
     frames: list[Run] = []
     while True:
         mfn = take_extent(host, domain, order, placement)
         if mfn is None:
+            note_no_extent(host, domain.domid, source, domain=domain, order=order, placement=placement)
             break
         yield assign
         if not assign_pages(host, domain, mfn, order):
+            note_not_assigned(host, domain, source, order)
             yield undo  # visible to others: the pages left the heap and come back (A12)
             give_back(host, mfn, order)
             break
@@ -84,7 +90,14 @@ def _extents(
         if done == nr_extents:
             break
         yield take
+    note_growth(host, source, (done - start) << order)
     return Result(done, Frames(tuple(frames)) if frames else None)
+
+
+def _source(caller: Caller, domain: Domain, request: PopulatePhysmap | IncreaseReservation) -> Source:
+    if isinstance(request, IncreaseReservation):
+        return Source.INCREASE
+    return Source.POPULATE if caller.domid == domain.domid else Source.BUILD
 
 
 def _steps(domid: int) -> tuple[Step, Step, Step, Step]:

@@ -7,12 +7,14 @@ from hypervisor.core.allocation import IN_FLIGHT, assign_pages, give_back, take_
 from hypervisor.core.claims import adjust_tot_pages
 from hypervisor.core.domain import Domain, Dying
 from hypervisor.core.host import Host
+from hypervisor.core.refusals import note_growth, note_no_extent, note_not_assigned, note_refusal
+from hypervisor.core.sources import Reason, Source
 from hypervisor.core.steps import CLAIMS, DOMAINS, HEAP, Resource, Step, domain_resource, step
 from hypervisor.core.tmem.content import Pool
 from hypervisor.core.tmem.release import tmem_of
 from hypervisor.core.tmem.state import TMEM_OWNER
 from hypervisor.core.tmem.subpages import Block
-from hypervisor.public.units import Mfn
+from hypervisor.public.units import DomId, Mfn
 
 TMEM: Final[Resource] = ("tmem", 0)
 """Everything tmem holds."""
@@ -34,7 +36,7 @@ def take_page(host: Host, pool: Pool) -> Part[Mfn | None]:
     """A whole page for a pool, None when there is none: tmem_alloc_page without its statistics."""
     if pool.persistent:
         return (yield from _take_persistent(host, pool))
-    return (yield from _take_ephemeral(host))
+    return (yield from _take_ephemeral(host, pool.client.domid))
 
 
 def take_block(host: Host, pool: Pool, size: int) -> Part[Block | None]:
@@ -52,7 +54,7 @@ def take_block(host: Host, pool: Pool, size: int) -> Part[Block | None]:
     return subpages.take(size)
 
 
-def _take_ephemeral(host: Host) -> Part[Mfn | None]:
+def _take_ephemeral(host: Host, domid: DomId) -> Part[Mfn | None]:
     tmem = tmem_of(host)
     yield tmem_step("pop")
     mfn = tmem.page_list.pop() if tmem.page_list else None
@@ -60,10 +62,12 @@ def _take_ephemeral(host: Host) -> Part[Mfn | None]:
         yield tmem_step("take")
         mfn = take_extent(host, None, 0)  # anonymous: held back by claims (C17, T20)
         if mfn is None:
+            note_no_extent(host, domid, Source.TMEM_EPHEMERAL)
             return None
         host.frames.set_owner(mfn, 0, TMEM_OWNER, IN_FLIGHT)
         host.in_flight_pages -= 1
     tmem.in_use += 1
+    note_growth(host, Source.TMEM_EPHEMERAL, 1)
     return mfn
 
 
@@ -71,6 +75,7 @@ def _take_persistent(host: Host, pool: Pool) -> Part[Mfn | None]:
     tmem, domid = tmem_of(host), pool.client.domid
     domain = host.domains[domid]
     if domain.tot_pages >= domain.max_pages:  # looked at without the lock (T22, P6)
+        note_refusal(host, domid, 1, Source.TMEM_PERSISTENT, Reason.MAX_PAGES)
         return None
     if tmem.page_list:
         yield tmem_step("pop")
@@ -84,11 +89,14 @@ def _take_persistent(host: Host, pool: Pool) -> Part[Mfn | None]:
     yield tmem_step("take", domid)
     mfn = take_extent(host, domain, 0)
     if mfn is None:
+        note_no_extent(host, domid, Source.TMEM_PERSISTENT, domain=domain)
         return None
     yield tmem_step("assign", domid)
     if assign_pages(host, domain, mfn, 0):
         tmem.persistent_frames.add(mfn)
+        note_growth(host, Source.TMEM_PERSISTENT, 1)
         return mfn
+    note_not_assigned(host, domain, Source.TMEM_PERSISTENT)
     yield tmem_step("give back")
     give_back(host, mfn, 0)
     return None
@@ -105,4 +113,5 @@ def _donate(host: Host, domain: Domain, mfn: Mfn) -> bool:
     host.frames.set_owner(mfn, 0, domain.domid, IN_FLIGHT)
     tmem.persistent_frames.add(mfn)
     adjust_tot_pages(host, domain, 1)
+    note_growth(host, Source.TMEM_PERSISTENT, 1)
     return True

@@ -2,6 +2,8 @@
 
 from hypervisor.core.allocation import free_xen_page, give_back, keep_for_xen, take_extent
 from hypervisor.core.host import Host
+from hypervisor.core.refusals import note_no_extent
+from hypervisor.core.sources import Source
 from hypervisor.core.tmem.content import Client, Pool
 from hypervisor.core.tmem.memory import Part, take_block
 from hypervisor.core.tmem.release import free_block, free_object, tmem_of
@@ -30,7 +32,7 @@ def create_client(host: Host, domid: DomId) -> Client | None:
     domain = host.find(domid)
     if domain is None or domain.is_dying:
         return None
-    frames = _xen_pages(host, (1, *[0] * tmem.client_extra_pages))
+    frames = _xen_pages(host, domid, (1, *[0] * tmem.client_extra_pages))
     if frames is None:
         return None
     client = Client(domid, tmem.compress, xen_frames=frames)
@@ -44,7 +46,7 @@ def new_pool(host: Host, client: Client, flags: int, uuid: Uuid) -> Part[int]:
     shared, persistent = bool(flags & TMEM_POOL_SHARED), bool(flags & TMEM_POOL_PERSIST)
     if not _flags_fit(flags) or (shared and persistent) or None not in client.pools:
         return -Errno.EPERM
-    frames = _xen_pages(host, (0,) * tmem.pool_pages)
+    frames = _xen_pages(host, client.domid, (0,) * tmem.pool_pages)
     if frames is None:
         return -Errno.ENOMEM
     pool_id = client.pools.index(None)
@@ -165,12 +167,13 @@ def _reassign(pool: Pool, old: Client, new: Client) -> None:
         old.ephemeral = {}
 
 
-def _xen_pages(host: Host, orders: tuple[int, ...]) -> list[Mfn] | None:
+def _xen_pages(host: Host, domid: DomId, orders: tuple[int, ...]) -> list[Mfn] | None:
     """Pages for Xen itself, from unclaimed memory; None, with nothing taken, when there is too little."""
     extents: list[tuple[Mfn, int]] = []
     for order in orders:
         mfn = take_extent(host, None, order)
         if mfn is None:
+            note_no_extent(host, domid, Source.STRUCTURES, order=order)
             for taken, size in extents:
                 give_back(host, taken, size)
             return None

@@ -4,6 +4,8 @@ from typing import Final
 
 from hypervisor.core.decrease import lookup_page
 from hypervisor.core.host import Host
+from hypervisor.core.refusals import note_refusal
+from hypervisor.core.sources import Reason, Source
 from hypervisor.core.steps import Caller
 from hypervisor.core.tmem.content import Object, Page, Pool
 from hypervisor.core.tmem.eviction import evict
@@ -33,6 +35,7 @@ def put_page(host: Host, caller: Caller, pool: Pool, request: TmemPutPage) -> Pa
     tmem = tmem_of(host)
     roomy = yield from _ensure_avail_pages(host)
     if not roomy and host.release.tmem_put_needs_room:
+        note_refusal(host, caller.domid, 1, _source(pool), Reason.EMPTY)
         return -Errno.ENOMEM
     pool.puts += 1
     obj = pool.objects.get(request.oid)
@@ -67,6 +70,7 @@ def _ensure_avail_pages(host: Host) -> Part[bool]:
 def _new(host: Host, caller: Caller, pool: Pool, obj: Object | None, request: TmemPutPage) -> Part[int]:
     if pool.client.frozen:
         pool.no_mem_puts += obj is not None
+        note_refusal(host, caller.domid, 1, _source(pool), Reason.FROZEN)
         return -Errno.EFROZEN
     fresh = obj is None
     if obj is None:
@@ -233,6 +237,10 @@ def _insert(host: Host, page: Page) -> None:
 def _count_good_put(pool: Pool) -> None:
     pool.good_puts += 1
     pool.client.succ_pers_puts += pool.persistent
+
+
+def _source(pool: Pool) -> Source:
+    return Source.TMEM_PERSISTENT if pool.persistent else Source.TMEM_EPHEMERAL
 
 
 def _readable(host: Host, caller: Caller, cmfn: int) -> bool:
