@@ -7,6 +7,8 @@ The caller and the request (as on the wire: [tag, fields...]) stand in an operat
 digest and ret in its last. The digest is the CRC-32 of the core's reply as msgpack. Between them, for
 what has no commit number because it changed no book, arrays whose first element is text:
     [kind, real ms, {fields}]
+Of these ["clock", real ms, {"commit": n, "s": emulated}] says when commits were done: all up to n, and not
+yet those behind it; it stands at most once in a real millisecond, and only where there are new commits.
 One kind belongs to the format: ["sum", 0, {"crc": ...}], the CRC-32 of every byte of the file before it,
 at least once in SUM_EVERY bytes and at the end. It finds what rots; who forges can forge it too.
 History: a map {"format": "claimlab-history", ...}, then, with times in real nanoseconds:
@@ -25,7 +27,7 @@ import msgpack
 import msgspec
 
 from hypervisor.public.requests import Reply, Request
-from hypervisor.public.units import Commit, DomId
+from hypervisor.public.units import Commit, DomId, Seconds
 
 JOURNAL_FORMAT: Final = "claimlab-journal"
 HISTORY_FORMAT: Final = "claimlab-history"
@@ -37,6 +39,7 @@ SUM_EVERY: Final = 1 << 18
 RECORDS_HELD: Final = 4096
 """Records after which a reader forgets bytes that no checksum has asked for."""
 SUM: Final = "sum"
+CLOCK: Final = "clock"
 _REQUEST: Final = msgspec.msgpack.Decoder(Request)
 """Made once: msgspec.convert would look at the whole union anew for every request."""
 
@@ -147,6 +150,10 @@ class JournalWriter(StreamWriter):
     def note(self, kind: str, time: int, fields: Mapping[str, object]) -> None:
         """Record something that changed no book."""
         self._append((kind, time, fields))
+
+    def clock(self, time: int, commit: Commit, emulated: Seconds) -> None:
+        """Record that the steps up to `commit` were done by now: real ms, and emulated seconds."""
+        self.note(CLOCK, time, {"commit": commit, "s": emulated})
 
     def flush(self) -> None:
         """As for every stream, with a checksum when one is due."""

@@ -24,10 +24,10 @@ from hypervisor.core.machine import Machine, Operation, StepResult
 from hypervisor.core.releases import release
 from hypervisor.core.sources import Refusal
 from hypervisor.core.steps import Caller, Emission, Step
-from hypervisor.edge import stop_on_sigterm
+from hypervisor.edge import Clock, SharedEpoch, stop_on_sigterm
 from hypervisor.journal import JournalWriter
 from hypervisor.public.requests import Request, VirqEvent
-from hypervisor.public.units import VIRQ_DOM_EXC, DomId
+from hypervisor.public.units import VIRQ_DOM_EXC, Commit, DomId, Seconds
 from hypervisor.session.server import ServerSession
 from hypervisor.session.speakers import Key, Role, RunningCall
 from hypervisor.transport import Sent, Server
@@ -62,18 +62,30 @@ class ServeConfig:
     credits: int = 64
     lease_ms: int = 2000
     """Real milliseconds; 0 switches leases off."""
+    speed: float = 1.0
+    """Emulated seconds per real second: the journal's clock shows emulated time."""
+    epoch_ns: int | SharedEpoch | None = None
+    """The moment at which emulated time is 0 (`hypervisor.edge.Clock`); None is the process's start."""
 
 
 class Hypervisor:
     """A machine, its callers' session, the wire and the journal, turned round by round."""
 
     def __init__(
-        self, machine: Machine, session: ServerSession, server: Server, journal: JournalWriter | None
+        self,
+        machine: Machine,
+        session: ServerSession,
+        server: Server,
+        journal: JournalWriter | None,
+        clock: Callable[[], Seconds],
     ) -> None:
         self._machine = machine
         self._session = session
         self._server = server
         self._journal = journal
+        self._clock = clock
+        self._clock_ms: int = 0
+        self._clock_commit: Commit = 0
         self._underway: deque[Underway] = deque()
         self._callers: dict[Key, Caller] = {}
         self._stuck = True  # nothing can move before something arrives
@@ -203,6 +215,7 @@ class Hypervisor:
         for note in session.notes:
             self._note(note.kind, note.fields)
         session.notes.clear()
+        self._note_clock()
         if journal is not None and (session.outbox or self._stuck or journal.is_long()):
             journal.flush()
         if session.outbox:
@@ -236,6 +249,15 @@ class Hypervisor:
         if counted != self._counted:
             self._counted = counted
             self._note("refusals", counted)
+
+    def _note_clock(self) -> None:
+        """When the commits since the last such note were done, as exactly as a millisecond tells."""
+        if self._journal is None or self._clock_commit == self._machine.commit:
+            return
+        now = monotonic_ms()
+        if now != self._clock_ms:
+            self._clock_ms, self._clock_commit = now, self._machine.commit
+            self._journal.clock(now, self._clock_commit, self._clock())
 
     def _note(self, kind: str, fields: Any) -> None:
         if self._journal is not None:
@@ -312,7 +334,8 @@ def serve(config: ServeConfig, stop: Callable[[], bool]) -> dict[str, Any]:
             lease_ms=config.lease_ms,
         )
         journal = open_journal(config)
-        hypervisor = Hypervisor(machine, session, server, journal)
+        epoch = time.monotonic_ns() if config.epoch_ns is None else config.epoch_ns
+        hypervisor = Hypervisor(machine, session, server, journal, Clock(config.speed, epoch).now)
         gc.freeze()  # the host stays: the collector need not look at it again and again
         announce(config, server)
         try:

@@ -61,6 +61,8 @@ class CountingWorld:
     def __init__(self, world: World) -> None:
         self._world = world
         self.hypercalls = 0
+        self.first_commit: Commit = 0
+        """Of the first reply since it was last set to 0."""
         self.last_commit: Commit = 0
 
     @property
@@ -85,15 +87,19 @@ class CountingWorld:
         """One request, counted."""
         self._count((request,))
         reply = await _to_the_end(self._world.hypercall(request))
-        self.last_commit = reply.last
+        self._note(reply, reply)
         return reply
 
     async def multicall(self, requests: Sequence[Request]) -> tuple[Reply, ...]:
         """Several requests in one message; each counts."""
         self._count(requests)
         replies = await _to_the_end(self._world.multicall(requests))
-        self.last_commit = replies[-1].last
+        self._note(replies[0], replies[-1])
         return replies
+
+    def _note(self, first: Reply, last: Reply) -> None:
+        self.first_commit = self.first_commit or first.first
+        self.last_commit = last.last
 
     def _count(self, requests: Sequence[Request]) -> None:
         self.hypercalls += sum(not isinstance(request, StoreOp) for request in requests)
@@ -128,6 +134,9 @@ class Launch:
         """True once everything is populated."""
         self.admission_hypercalls = 0
         """Made by the scheme's own coroutines, release included."""
+        self.sampled: Commit = 0
+        """First commit of the oldest reading that the decision uses: that of the scheme's first hypercall for
+        this launch, unless a scheme that decides by readings of its own made earlier says which it was."""
 
     @property
     def pages(self) -> Pages:

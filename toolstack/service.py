@@ -136,7 +136,7 @@ class _OneLaunch:
         try:
             await self._attempt()
         except (LaunchRefusedError, BuildFailedError) as no:
-            await self._fail(no.commit, str(no))
+            await self._fail(no.commit or self._world.last_commit, str(no))
         except CancelledError:
             await self._undone()
             raise
@@ -152,7 +152,7 @@ class _OneLaunch:
 
     async def _attempt(self) -> None:
         launch = self._launch
-        if await self._counted(self._scheme.admit_before_create(launch)):
+        if await self._decided(self._scheme.admit_before_create(launch)):
             self._admit()
         await self._create()
         self._build = Build(launch.domid, launch.order.builder, launch.pages)
@@ -170,7 +170,7 @@ class _OneLaunch:
 
     async def _admit_at_claim(self, pages: Pages) -> None:
         if not self._launch.admitted:
-            await self._counted(self._scheme.admit_at_claim(self._launch, pages))
+            await self._decided(self._scheme.admit_at_claim(self._launch, pages))
             self._admit()
 
     def _admit(self) -> None:
@@ -249,6 +249,15 @@ class _OneLaunch:
             return _last_frames()
         return ""
 
+    async def _decided(self, body: Coroutine[Any, Any, bool | None]) -> bool | None:
+        """A part of the decision, which begins with its first sample."""
+        launch, world = self._launch, self._world
+        world.first_commit = 0
+        try:
+            return await self._counted(body)
+        finally:
+            launch.sampled = launch.sampled or world.first_commit
+
     async def _counted(self, body: Coroutine[Any, Any, bool | None]) -> bool | None:
         before = self._world.hypercalls
         try:
@@ -273,6 +282,7 @@ class _OneLaunch:
                 pages_populated=0 if build is None else build.populated,
                 hypercalls=self._world.hypercalls,
                 admission_hypercalls=launch.admission_hypercalls,
+                sampled=launch.sampled,
             )
         )
 

@@ -62,7 +62,7 @@ class Outcome(Struct, frozen=True, tag="outcome"):
 
     order: int
     stage: Stage
-    commit: Commit = 0  # the commit number the answer rests on; 0 when no hypercall preceded it
+    commit: Commit = 0  # the last one the answer rests on; 0 when no hypercall preceded it
     time: Seconds = 0.0  # emulated seconds when the toolstack knew
     reason: str = ""  # why refused or failed, e.g. "ENOMEM from claim_pages"
     domid: DomId = -1
@@ -72,6 +72,7 @@ class Outcome(Struct, frozen=True, tag="outcome"):
     pages_populated: Pages = 0  # by this launch, also when thrown away later
     hypercalls: int = 0  # made for this launch so far: admission, build and restore
     admission_hypercalls: int = 0  # of these, for the admission decision and its restore
+    sampled: Commit = 0  # first commit of the oldest reading that the decision used; 0 when unknown
 
 
 class Farewell(Struct, frozen=True, tag="farewell"):

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
 
-import msgspec
 from tenacity import RetryError, Retrying, retry_if_not_result, stop_after_delay, wait_fixed
 
 from guests.behaviours import BehaviourFactory
@@ -33,6 +32,7 @@ from launch.cluster.leftovers import Identified, find_leftovers
 from launch.cluster.plans import GuestPlan, Kind, guest_config, plan_built
 from launch.cluster.population import Resident, populate, wait_for_balloon_drivers
 from launch.cluster.toolstacks import LOOK_MS, Access, Toolstacks
+from launch.records import append_order, append_outcome, ordered
 from launch.scenario.models import Scenario
 from toolstack.interface import Scheme
 
@@ -179,6 +179,8 @@ class HostRun:
             ready=ready,
             stats=self._folder / "hypervisor.json",
             lease_ms=max(1, round(self._scenario.host.lease * 1000 / self._scenario.speed)),
+            speed=self._scenario.speed,
+            epoch_ns=self._epoch,
         )
         member = self._crew.start("hypervisor", serve_process, config)
         self._await(lambda: ready.exists() or not member.alive, member)
@@ -246,6 +248,7 @@ class HostRun:
         )
         self._orders[number] = order
         self._result.ordered_at[number] = self._clock.now()
+        append_order(self._folder, ordered(order, self._result.ordered_at[number]))
         if not desk.launch(order):
             self._result.notes.append(f"order {number}: no toolstack is left to take it")
 
@@ -259,11 +262,9 @@ class HostRun:
             self._say_farewell(one)
 
     def _record(self, outcome: Outcome) -> None:
-        """outcomes.jsonl: what the toolstacks said, in the order in which it was heard; secrets left out."""
+        """What the toolstacks said, in the order in which it was heard."""
         self._result.outcomes.append(outcome)
-        line = msgspec.json.encode(msgspec.structs.replace(outcome, secret=b"", frames=()))
-        with (self._folder / "outcomes.jsonl").open("ab") as file:
-            file.write(line + b"\n")
+        append_outcome(self._folder, outcome)
 
     def _say_farewell(self, one: Enlisted) -> None:
         assert one.farewell is not None

@@ -341,6 +341,25 @@ def test_a_stop_closes_the_books() -> None:
         assert len([r for r in records if isinstance(r, StepRecord)]) == stats["steps"] == 1
 
 
+def test_the_journal_says_when_commits_were_done() -> None:
+    """Clock notes follow the commits that they count, in seconds since the start."""
+    with running_hypervisor() as running, closing(ToolstackPeer(running)) as toolstack:
+        for _ in range(3):
+            toolstack.control(Physinfo())
+        running.stop()
+        commit, last = 0, 0.0
+        clocks = 0
+        for record in running.journal():
+            if isinstance(record, StepRecord):
+                commit = record.commit
+            elif record.kind == "clock":
+                clocks += 1
+                assert record.fields["commit"] == commit
+                assert last < record.fields["s"] < 3600
+                last = record.fields["s"]
+        assert 1 <= clocks <= 3
+
+
 def test_a_second_hypervisor_on_the_same_sockets_is_refused(tmp_path: Path) -> None:
     """An address in use ends the second process before it wrote anything; the first one serves on."""
     with running_hypervisor() as running, closing(ToolstackPeer(running)) as toolstack:

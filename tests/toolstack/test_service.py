@@ -52,6 +52,19 @@ def test_hypercalls_of_the_decision_are_counted_apart(scheme: str, decides: int)
     assert built.hypercalls == sent - xenstore_writes
 
 
+def test_an_outcome_says_when_its_decision_began() -> None:
+    """An admission names the first commit of its first sample; clamp needs more than one."""
+    windows: dict[str, int] = {}
+    for name, scheme in SCHEMES.items():
+        lab = VirtualToolstack(scheme({}))
+        order = lab.order()
+        lab.run()
+        admitted, built = lab.of(order)
+        assert 0 < admitted.sampled <= admitted.commit and built.sampled == admitted.sampled
+        windows[name] = admitted.commit - admitted.sampled
+    assert windows["naive"] == windows["claim"] == 0 < windows["clamp"]
+
+
 @pytest.mark.parametrize(("builder", "frames"), [("hvm-4.17", "gfn"), ("pv-4.17", "mfn")])
 def test_frames_are_what_the_guest_itself_will_name(builder: str, frames: str) -> None:
     """A HVM guest's frames are gfns without the VGA hole; a PV guest's are the mfns that it owns."""

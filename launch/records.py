@@ -1,0 +1,69 @@
+"""What a launcher leaves in a host's folder beside journal and histories: orders and outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from hypervisor.public.orders import LaunchOrder, Outcome
+from hypervisor.public.units import Pages, Seconds
+
+ORDERS: Final = "orders.jsonl"
+OUTCOMES: Final = "outcomes.jsonl"
+
+
+class Ordered(Struct, frozen=True):
+    """One launch order, and when it was given: a line of orders.jsonl."""
+
+    time: Seconds  # emulated
+    order: int
+    pages: Pages
+    max_pages: Pages
+    builder: str
+    vcpus: int
+    lifetime: Seconds | None = None
+
+
+_ORDERED: Final = msgspec.json.Decoder(Ordered)
+_OUTCOME: Final = msgspec.json.Decoder(Outcome)
+
+
+def ordered(order: LaunchOrder, time: Seconds) -> Ordered:
+    """The record of an order given at that emulated second."""
+    fields = {name: getattr(order, name) for name in order.__struct_fields__}
+    return Ordered(time=time, **fields)
+
+
+def append_order(folder: Path, record: Ordered) -> None:
+    """One more line of orders.jsonl."""
+    _append(folder / ORDERS, record)
+
+
+def append_outcome(folder: Path, outcome: Outcome) -> None:
+    """One more line of outcomes.jsonl: what toolstacks said, as it was heard; secrets and frames left out."""
+    _append(folder / OUTCOMES, msgspec.structs.replace(outcome, secret=b"", frames=()))
+
+
+def read_orders(folder: Path) -> tuple[Ordered, ...]:
+    """orders.jsonl; none when there is no such file. msgspec.ValidationError for what is no order."""
+    return tuple(_ORDERED.decode(line) for line in _lines(folder / ORDERS))
+
+
+def read_outcomes(folder: Path) -> tuple[Outcome, ...]:
+    """outcomes.jsonl; none when there is no such file. msgspec.ValidationError for what is no outcome."""
+    return tuple(_OUTCOME.decode(line) for line in _lines(folder / OUTCOMES))
+
+
+def _append(path: Path, record: Any) -> None:
+    with path.open("ab") as file:
+        file.write(msgspec.json.encode(record) + b"\n")
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """Whole lines; one that its writer was killed in is left out."""
+    content = path.read_bytes() if path.exists() else b""
+    return (line for line in content.split(b"\n")[:-1] if line)
