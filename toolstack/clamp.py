@@ -2,8 +2,8 @@
 
 Steps as the seed quotes them: sample tot_pages of the N domains; choose L of them and how much to cut each;
 set each max_pages; "immediately" re-read every tot_pages. All under: the claim has succeeded, build. Any one
-over: put every max_pages back and refuse. After the build each gets its lifetime maximum back. (Step 6, the
-controls of tmem, has no object here: no guest uses tmem.)
+over: put every max_pages back and refuse. After the build each gets its lifetime maximum back. Step 6, the
+controls of tmem, is the parameter `tmem`: they are used before the sample is taken, and thawed at the end.
 
 The seed leaves open what L is and how large the cuts are. They are parameters, and what they default to is
 what a careful toolstack would do; every choice below is meant to help the scheme, not to catch it out.
@@ -47,6 +47,7 @@ from toolstack.interface import (
     read_host,
 )
 from toolstack.need import MAXMEM_CONSTANT
+from toolstack.tmem_controls import TMEM_RELEASES, TmemFreeze, flush
 
 Key = tuple[DomId, int]
 """(domid, incarnation)."""
@@ -63,6 +64,8 @@ class ClampParameters(Struct, frozen=True, forbid_unknown_fields=True):
     """L: "all" is L = N, a number takes those with the largest headroom."""
     total: Literal["fit", "m"] = "fit"
     """What the cuts add up to."""
+    tmem: Literal["leave", "freeze", "flush"] = "leave"
+    """Step 6: "freeze" stops new puts while a launch is under way, "flush" also frees what it lacks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,9 @@ class Clamp(Scheme):
         self._lifetime: dict[Key, Pages] = {}
         self._promised: dict[int, Launch] = {}
         self._in_turn = InTurn()
+        self._freeze = TmemFreeze()
+        if self._parameters.tmem != "leave":
+            self.releases = TMEM_RELEASES
 
     async def admit_before_create(self, launch: Launch) -> bool:
         """Clamp, check, and admit; two launches of this toolstack never clamp at once."""
@@ -103,6 +109,7 @@ class Clamp(Scheme):
     # ---- P2, steps 1 to 5
 
     async def _clamp(self, launch: Launch) -> None:
+        await self._control_tmem(launch)
         sample = await self._sample(launch)
         spare = sample.free - self._promised_pages() - launch.need
         if spare < 0:
@@ -165,7 +172,18 @@ class Clamp(Scheme):
             text = f"over the temporary limit: {', '.join(over[:NAMED_MOST])}{more}"
             raise LaunchRefusedError(text, commit)
 
-    # ---- step 7
+    # ---- steps 6 and 7
+
+    async def _control_tmem(self, launch: Launch) -> None:
+        """Frozen first, so that what a flush frees is not put back."""
+        if self._parameters.tmem == "leave":
+            return
+        await self._freeze.hold(launch.world, launch.order.order)
+        if self._parameters.tmem == "flush":
+            host, _ = await read_host(launch.world)
+            lacking = launch.need + self._promised_pages() - host.free_pages
+            if lacking > 0:
+                await flush(launch.world, lacking)
 
     async def _restore(self, launch: Launch) -> None:
         was_promised = self._promised.pop(launch.order.order, None) is not None
@@ -176,6 +194,7 @@ class Clamp(Scheme):
             await self._apply(launch.world, _added(self._cuts, share, -1))
         elif was_promised:
             await self._refit(launch)
+        await self._freeze.let_go(launch.world, launch.order.order)
 
     async def _refit(self, launch: Launch) -> None:
         """The cuts that the launches still under way need now, as far as headroom goes."""

@@ -83,9 +83,9 @@ def make_scheme(name: str, parameters: Mapping[str, Any]) -> Scheme:
         raise _fault(name, text) from error
 
 
-def objection(name: str, release: str) -> str | None:
-    """Why that release cannot carry the scheme; None when it can."""
-    releases = scheme_class(name).releases
+def objection(scheme: Scheme | type[Scheme], release: str) -> str | None:
+    """Why that release cannot carry the scheme; None when it can. Parameters may narrow an instance's."""
+    releases = scheme.releases
     if releases is None or release in releases:
         return None
     return f"it needs one of {', '.join(releases)}"

@@ -1,10 +1,11 @@
-"""What a toolstack left behind: claims, clamps, half-built domains (invariant I10)."""
+"""What a toolstack left behind: claims, clamps, freezes, half-built domains (invariant I10)."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 
 from hypervisor.public.domctl import DomainInfo, PhysicalInfo, Physinfo
+from hypervisor.public.tmem import CLIENT_FROZEN, TMEM_GET_CLIENT_INFO, TmemClientInfo, TmemControl
 from hypervisor.public.units import DomId, Pages
 from hypervisor.public.world import World
 from launch.cluster.control import list_domains
@@ -24,7 +25,17 @@ async def find_leftovers(
     owned = sum(domain.outstanding_pages for domain in domains)
     if isinstance(host, PhysicalInfo) and host.outstanding_pages != owned:
         found.append(f"{host.outstanding_pages - owned} pages claimed by no domain")
-    return tuple(found)
+    return (*found, *[line async for line in _frozen(world, domains)])
+
+
+async def _frozen(world: World, domains: Collection[DomainInfo]) -> AsyncIterator[str]:
+    """Domains whose puts to tmem are still refused."""
+    for domain in domains:
+        reply = await world.hypercall(TmemControl(TMEM_GET_CLIENT_INFO, domain.domid))
+        if not isinstance(reply.value, TmemClientInfo):
+            return  # ENOSYS: this release has no tmem
+        if reply.value.flags & CLIENT_FROZEN:
+            yield f"domain {domain.domid}: its tmem is frozen"
 
 
 def _of_domain(

@@ -25,7 +25,7 @@ from launch.scenario.load import Loaded
 from launch.scenario.models import Scenario
 from launch.scenario.world import check_schemes, ensure_descriptors, parties
 from launch.summary import Endings, Report, SchemeSummary, Summary, summarise
-from toolstack.registry import SchemeError, known_schemes, make_scheme, objection
+from toolstack.registry import SchemeError, known_schemes, make_scheme, objection, scheme_class
 
 Progress = Callable[[str], None]
 NO_PLUGINS: Final = Plugins()
@@ -39,15 +39,19 @@ def check_run(loaded: Loaded, plugins: Plugins = NO_PLUGINS) -> None:
         if scheme == FOREIGN or scheme in plugins.schemes:
             continue
         try:
-            make_scheme(scheme, scenario.scheme.get(scheme, {}))
+            made = make_scheme(scheme, scenario.scheme.get(scheme, {}))
         except SchemeError as error:
             raise loaded.error(Fault(("scheme", scheme), str(error))) from error
+        reason = objection(made, scenario.release)
+        if reason is not None:
+            fault = f'release {scenario.release} cannot carry "{scheme}" with these parameters: {reason}'
+            raise loaded.error(Fault(("scheme", scheme), fault))
     ensure_descriptors(parties(scenario, len(plan_arrivals(scenario, 1))))
 
 
 def _objection(scheme: str, release: str) -> str | None:
     try:
-        return objection(scheme, release)
+        return objection(scheme_class(scheme), release)
     except SchemeError:
         return None  # make_scheme says it better
 

@@ -88,6 +88,6 @@ def test_an_entry_point_that_cannot_be_loaded_is_said_in_one_line(monkeypatch: p
 
 def test_a_release_that_cannot_carry_a_scheme_is_objected_to() -> None:
     """`releases` of the class decides."""
-    assert objection(f"{__name__}:Mine", "4.22") is None
-    assert objection(f"{__name__}:Mine", "4.17") == "it needs one of 4.22"
-    assert objection("naive", "4.3") is None
+    assert objection(Mine, "4.22") is None
+    assert objection(Mine, "4.17") == "it needs one of 4.22"
+    assert objection(scheme_class("naive"), "4.3") is None

@@ -29,8 +29,8 @@ LATER = 10_000.0
 class ReleaseHost(VirtualHost):
     """A `VirtualHost` of any release."""
 
-    def __init__(self, ram: Pages = 256 * MIB, name: str = "4.17") -> None:
-        config = HostConfig((ram,), dom0_pages=16 * MIB, xen_pages=16 * MIB)
+    def __init__(self, ram: Pages = 256 * MIB, name: str = "4.17", tmem: bool = False) -> None:
+        config = HostConfig((ram,), dom0_pages=16 * MIB, xen_pages=16 * MIB, tmem=tmem)
         self.calls = Calls()
         self.simulator = Simulator(
             Machine(new_host(config, release(name))), link_delay=0.0005, history=self.calls
