@@ -1,5 +1,7 @@
 """XENMEM_decrease_reservation (rule A11, steps P3 and P4)."""
 
+from functools import lru_cache
+
 from hypervisor.core.allocation import complete_destroy_if_empty, give_back, unassign_page
 from hypervisor.core.domain import Domain
 from hypervisor.core.host import Host
@@ -9,8 +11,10 @@ from hypervisor.core.steps import (
     DOMAINS,
     HEAP,
     REFERENCES,
+    STEPS_KEPT,
     Caller,
     Result,
+    Step,
     Steps,
     domain_resource,
     p2m_resource,
@@ -26,9 +30,7 @@ def decrease_reservation(host: Host, caller: Caller, request: DecreaseReservatio
     An extent that meets a hole half-way is not counted, although its first pages are gone.
     """
     domid = caller.domid if request.domid == DOMID_SELF else request.domid
-    this = (domain_resource(domid), p2m_resource(domid), CLAIMS)
-    unassign = step("unassign", reads=(*this, DOMAINS, REFERENCES), writes=(*this, REFERENCES))
-    merge = step("merge", writes=(HEAP,))
+    unassign, merge = _steps(domid)
     start = request.start_extent
     yield unassign
     if not count_in_range(request.nr_extents, start):
@@ -58,6 +60,15 @@ def decrease_reservation(host: Host, caller: Caller, request: DecreaseReservatio
             complete_destroy_if_empty(host, domain)
         done += 1
     return Result(done)
+
+
+@lru_cache(maxsize=STEPS_KEPT)
+def _steps(domid: int) -> tuple[Step, Step]:
+    this = (domain_resource(domid), p2m_resource(domid), CLAIMS)
+    return (
+        step("unassign", reads=(*this, DOMAINS, REFERENCES), writes=(*this, REFERENCES)),
+        step("merge", writes=(HEAP,)),
+    )
 
 
 def lookup_page(host: Host, domain: Domain, frame: int) -> Mfn | None:

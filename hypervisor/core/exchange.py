@@ -4,6 +4,8 @@ Input is stolen without lowering tot_pages, output is taken outside tot_pages, s
 and no claim helps or moves.
 """
 
+from functools import lru_cache
+
 from hypervisor.core.allocation import (
     IN_FLIGHT,
     Placement,
@@ -30,6 +32,7 @@ from hypervisor.core.steps import (
     DOMAINS,
     HEAP,
     REFERENCES,
+    STEPS_KEPT,
     Caller,
     Result,
     Step,
@@ -209,6 +212,7 @@ def _check(
     return -Errno.ENOMEM, domain, placement_of(host, caller, request.mem_flags)
 
 
+@lru_cache(maxsize=STEPS_KEPT)
 def _steps(domid: int) -> tuple[Step, Step, Step, Step, Step]:
     this = (domain_resource(domid), p2m_resource(domid))
     return (

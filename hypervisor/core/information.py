@@ -1,5 +1,8 @@
 """Reading: physinfo, getdomaininfo and its list, reservations (C34-C36, A16)."""
 
+from functools import lru_cache
+from typing import Final
+
 from hypervisor.core.domain import Domain, Dying
 from hypervisor.core.host import Host
 from hypervisor.core.reservation import may_target
@@ -8,6 +11,7 @@ from hypervisor.core.steps import (
     DOMAINS,
     DOMCTL_LOCK,
     HEAP,
+    STEPS_KEPT,
     SYSCTL_LOCK,
     Caller,
     Result,
@@ -34,10 +38,25 @@ from hypervisor.public.errors import Errno
 from hypervisor.public.memory import CurrentReservation, MaximumGpfn, MaximumRamPage, MaximumReservation
 from hypervisor.public.units import DOMID_FIRST_RESERVED, DOMID_SELF, DomId
 
+_PHYSINFO: Final = step("physinfo", reads=(HEAP, CLAIMS), lock=SYSCTL_LOCK)
+_PHYSINFO_DENIED: Final = step("physinfo", reads=(HEAP, CLAIMS))
+_VISIT_NOBODY: Final = step("visit", reads=(DOMAINS,), lock=SYSCTL_LOCK)
+_MAXIMUM_RAM_PAGE: Final = step("maximum_ram_page")
+
+
+@lru_cache(maxsize=STEPS_KEPT)
+def _of_domain(name: str, domid: DomId, lock: str | None = None) -> Step:
+    return step(name, reads=(DOMAINS, domain_resource(domid)), lock=lock)
+
+
+@lru_cache(maxsize=STEPS_KEPT)
+def _maximum_gpfn(domid: DomId) -> Step:
+    return step("maximum_gpfn", reads=(DOMAINS, p2m_resource(domid)))
+
 
 def physinfo(host: Host, caller: Caller, _request: Physinfo) -> Steps:
     """Free and outstanding are one hold of heap_lock, so this pair is consistent (C34)."""
-    yield step("physinfo", reads=(HEAP, CLAIMS), lock=SYSCTL_LOCK if caller.privileged else None)
+    yield _PHYSINFO if caller.privileged else _PHYSINFO_DENIED
     if not caller.privileged:
         return Result(-Errno.EPERM)
     return Result(
@@ -56,11 +75,7 @@ def physinfo(host: Host, caller: Caller, _request: Physinfo) -> Steps:
 def get_domain_info(host: Host, caller: Caller, request: GetDomainInfo) -> Steps:
     """The first domain at or above the id asked for, as Xen answers it; callers compare the id."""
     locked = caller.privileged and host.release.getdomaininfo_takes_domctl_lock
-    yield step(
-        "getdomaininfo",
-        reads=(DOMAINS, domain_resource(request.domid)),
-        lock=DOMCTL_LOCK if locked else None,
-    )
+    yield _of_domain("getdomaininfo", request.domid, DOMCTL_LOCK if locked else None)
     if not caller.privileged:
         return Result(-Errno.EPERM)
     if request.domid >= DOMID_FIRST_RESERVED:
@@ -93,8 +108,7 @@ def get_domain_info_list(host: Host, caller: Caller, request: GetDomainInfoList)
 
 def _visit(host: Host, cursor: DomId) -> Step:
     domid = host.next_domain(cursor)
-    reads = (DOMAINS,) if domid is None else (DOMAINS, domain_resource(domid))
-    return step("visit", reads=reads, lock=SYSCTL_LOCK)
+    return _VISIT_NOBODY if domid is None else _of_domain("visit", domid, SYSCTL_LOCK)
 
 
 def domain_info(host: Host, domain: Domain) -> DomainInfo:
@@ -120,7 +134,7 @@ def domain_info(host: Host, domain: Domain) -> DomainInfo:
 def current_reservation(host: Host, caller: Caller, request: CurrentReservation) -> Steps:
     """tot_pages (A16)."""
     domid = caller.domid if request.domid == DOMID_SELF else request.domid
-    yield step("current_reservation", reads=(DOMAINS, domain_resource(domid)))
+    yield _of_domain("current_reservation", domid)
     domain = host.find(domid)
     return _query(caller, domain, domain.tot_pages if domain else 0)
 
@@ -128,7 +142,7 @@ def current_reservation(host: Host, caller: Caller, request: CurrentReservation)
 def maximum_reservation(host: Host, caller: Caller, request: MaximumReservation) -> Steps:
     """max_pages (A16)."""
     domid = caller.domid if request.domid == DOMID_SELF else request.domid
-    yield step("maximum_reservation", reads=(DOMAINS, domain_resource(domid)))
+    yield _of_domain("maximum_reservation", domid)
     domain = host.find(domid)
     return _query(caller, domain, domain.max_pages if domain else 0)
 
@@ -136,7 +150,7 @@ def maximum_reservation(host: Host, caller: Caller, request: MaximumReservation)
 def maximum_gpfn(host: Host, caller: Caller, request: MaximumGpfn) -> Steps:
     """The highest gfn in use (A16)."""
     domid = caller.domid if request.domid == DOMID_SELF else request.domid
-    yield step("maximum_gpfn", reads=(DOMAINS, p2m_resource(domid)))
+    yield _maximum_gpfn(domid)
     domain = host.find(domid)
     highest = domain.p2m.highest_gfn if domain is not None and domain.p2m is not None else 0
     return _query(caller, domain, highest)
@@ -144,7 +158,7 @@ def maximum_gpfn(host: Host, caller: Caller, request: MaximumGpfn) -> Steps:
 
 def maximum_ram_page(host: Host, _caller: Caller, _request: MaximumRamPage) -> Steps:
     """The host's highest page number; never fails (A16)."""
-    yield step("maximum_ram_page")
+    yield _MAXIMUM_RAM_PAGE
     return Result(host.total_pages - 1)
 
 

@@ -1,5 +1,6 @@
 """Limits and claims of a domain: max_mem, claim_pages, the paging pool (A15, C1-C16, A31)."""
 
+from functools import lru_cache
 from typing import Final
 
 from hypervisor.core.allocation import free_xen_page, keep_for_xen, take_extent
@@ -13,8 +14,10 @@ from hypervisor.core.steps import (
     DOMAINS,
     DOMCTL_LOCK,
     HEAP,
+    STEPS_KEPT,
     Caller,
     Result,
+    Step,
     Steps,
     domain_resource,
     step,
@@ -22,7 +25,7 @@ from hypervisor.core.steps import (
 from hypervisor.public.domctl import MaxMem, SetPagingMempoolSize
 from hypervisor.public.errors import Errno
 from hypervisor.public.memory import ClaimPages
-from hypervisor.public.units import PAGE_SHIFT, PAGE_SIZE, UINT_MAX, Pages, kib_to_pages
+from hypervisor.public.units import PAGE_SHIFT, PAGE_SIZE, UINT_MAX, DomId, Pages, kib_to_pages
 
 POOL_SLICE: Final[Pages] = 256
 """Pages of paging pool between two preemption checks."""
@@ -30,8 +33,7 @@ POOL_SLICE: Final[Pages] = 256
 
 def claim_pages(host: Host, caller: Caller, request: ClaimPages) -> Steps:
     """XENMEM_claim_pages: one step under page_alloc_lock and heap_lock (P5)."""
-    this = domain_resource(request.domid)
-    yield step("claim", reads=(DOMAINS, HEAP, CLAIMS, this), writes=(CLAIMS, this))
+    yield _claim(request.domid)
     if host.llc_coloring and host.release.claim_coloring_refused:
         return Result(-Errno.EOPNOTSUPP)
     if request.start_extent and host.release.claim_start_extent_checked:
@@ -44,6 +46,12 @@ def claim_pages(host: Host, caller: Caller, request: ClaimPages) -> Steps:
     if not caller.privileged:
         return Result(-Errno.EPERM)
     return Result(set_outstanding_pages(host, domain, request.nr_extents))
+
+
+@lru_cache(maxsize=STEPS_KEPT)
+def _claim(domid: DomId) -> Step:
+    this = domain_resource(domid)
+    return step("claim", reads=(DOMAINS, HEAP, CLAIMS, this), writes=(CLAIMS, this))
 
 
 def max_mem(host: Host, caller: Caller, request: MaxMem) -> Steps:

@@ -4,7 +4,7 @@ The machine knows which requests are under way, which global lock each holds (P9
 are parked; it has no queue and no preference.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from hypervisor.core.dispatch import begin
 from hypervisor.core.host import Host
@@ -14,41 +14,26 @@ from hypervisor.public.requests import Reply, Request
 from hypervisor.public.units import Commit
 
 
-class Operation:
+class Operation(Struct, eq=False):
     """One request under way."""
 
-    __slots__ = (
-        "abandoned",
-        "caller",
-        "first_commit",
-        "last_commit",
-        "number",
-        "parked",
-        "pending",
-        "reply",
-        "request",
-        "steps",
-    )
-
-    def __init__(self, number: int, caller: Caller, request: Request, steps: Steps) -> None:
-        self.number = number
-        """Counted from 1 in order of submission."""
-        self.caller = caller
-        self.request = request
-        self.steps = steps
-        self.pending: Step | None = next(steps)
-        """The step it will do next; None once it has its reply."""
-        self.parked = False
-        """Its domain is paused: a paused domain's vcpus do not run, so its hypercalls wait."""
-        self.abandoned = False
-        """Its domain went away while it was parked: there will be no reply."""
-        self.reply: Reply | None = None
-        self.first_commit: Commit = 0
-        self.last_commit: Commit = 0
+    number: int
+    """Counted from 1 in order of submission."""
+    caller: Caller
+    request: Request
+    steps: Steps
+    pending: Step | None
+    """The step it will do next; None once it has its reply."""
+    parked: bool = False
+    """Its domain is paused: a paused domain's vcpus do not run, so its hypercalls wait."""
+    abandoned: bool = False
+    """Its domain went away while it was parked: there will be no reply."""
+    reply: Reply | None = None
+    first_commit: Commit = 0
+    last_commit: Commit = 0
 
 
-@dataclass(frozen=True, slots=True)
-class StepResult:
+class StepResult(Struct, frozen=True):
     """What one atomic step did."""
 
     commit: Commit
@@ -77,7 +62,8 @@ class Machine:
     def submit(self, caller: Caller, request: Request) -> Operation:
         """Take a request in; nothing of it is done yet. A paused domain's request is parked."""
         self._submitted += 1
-        operation = Operation(self._submitted, caller, request, begin(self.host, caller, request))
+        steps = begin(self.host, caller, request)
+        operation = Operation(self._submitted, caller, request, steps, next(steps))
         if not caller.privileged:
             domain = self.host.find(caller.domid)
             if domain is not None and domain.pause_count:

@@ -1,6 +1,7 @@
 """XENMEM_populate_physmap and XENMEM_increase_reservation (section 2b, steps P1 and P2)."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import repeat
 
 from hypervisor.core.allocation import assign_pages, give_back, take_extent
@@ -22,6 +23,7 @@ from hypervisor.core.steps import (
     CLAIMS,
     DOMAINS,
     HEAP,
+    STEPS_KEPT,
     Caller,
     Result,
     Step,
@@ -100,6 +102,7 @@ def _source(caller: Caller, domain: Domain, request: PopulatePhysmap | IncreaseR
     return Source.POPULATE if caller.domid == domain.domid else Source.BUILD
 
 
+@lru_cache(maxsize=STEPS_KEPT)
 def _steps(domid: int) -> tuple[Step, Step, Step, Step]:
     this = domain_resource(domid)
     return (

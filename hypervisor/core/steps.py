@@ -6,8 +6,9 @@ yields is one atomic step: what Xen does under one hold of a lock (section 7b).
 """
 
 from collections.abc import Generator
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from hypervisor.public.requests import Event, Value
 from hypervisor.public.units import DOMID_DOM0, DomId
@@ -38,8 +39,12 @@ def p2m_resource(domid: DomId) -> Resource:
     return ("p2m", domid)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+STEPS_KEPT: Final = 1 << 14
+"""Domids for which a request keeps the steps it declares: the same whenever that domain is named again."""
+
+
+# Structs, not dataclasses: they are made for every request, at a fifth of the cost.
+class Step(Struct, frozen=True):
     """One atomic step, declared before it is done. Reads and writes may be wider than what happens."""
 
     name: str
@@ -62,8 +67,7 @@ def step(
     return Step(name, frozenset(reads), frozenset(writes), lock, restart)
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(Struct, frozen=True):
     """Who asks: a domain in one of its lives. Domain 0 is the control domain, which may do anything."""
 
     domid: DomId
@@ -75,16 +79,14 @@ class Caller:
         return self.domid == DOMID_DOM0
 
 
-@dataclass(frozen=True, slots=True)
-class Emission:
+class Emission(Struct, frozen=True):
     """An event that leaves the core as a value. `to` None: everyone who listens for that VIRQ."""
 
     to: Caller | None
     event: Event
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Struct, frozen=True):
     """What a finished request answers, before the commit numbers are known."""
 
     ret: int

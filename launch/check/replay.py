@@ -171,7 +171,8 @@ class Replay:
             request = to_request(raw)
             domid, incarnation = caller
             who = Caller(domid, incarnation)
-            operation = Operation(number, who, request, begin(self._host, who, request))
+            steps = begin(self._host, who, request)
+            operation = Operation(number, who, request, steps, next(steps))
         except (msgspec.ValidationError, TypeError, ValueError) as error:
             self._fault(Kind.DAMAGED, f"no caller and request: {error}")
         one = UnderWay(operation, raw, self._totals(), self.record)

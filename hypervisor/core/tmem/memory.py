@@ -1,6 +1,7 @@
 """How a pool comes by pages: the tmem list first, else the heap (T20-T23, steps P6 and P7)."""
 
 from collections.abc import Generator
+from functools import lru_cache
 from typing import Final, TypeVar
 
 from hypervisor.core.allocation import IN_FLIGHT, assign_pages, give_back, take_extent
@@ -9,7 +10,7 @@ from hypervisor.core.domain import Domain, Dying
 from hypervisor.core.host import Host
 from hypervisor.core.refusals import note_growth, note_no_extent, note_not_assigned, note_refusal
 from hypervisor.core.sources import Reason, Source
-from hypervisor.core.steps import CLAIMS, DOMAINS, HEAP, Resource, Step, domain_resource, step
+from hypervisor.core.steps import CLAIMS, DOMAINS, HEAP, STEPS_KEPT, Resource, Step, domain_resource, step
 from hypervisor.core.tmem.content import Pool
 from hypervisor.core.tmem.release import tmem_of
 from hypervisor.core.tmem.state import TMEM_OWNER
@@ -26,6 +27,7 @@ Part = Generator[Step, None, _T]
 """A part of a request that may take several steps."""
 
 
+@lru_cache(maxsize=STEPS_KEPT)
 def tmem_step(name: str, *domids: int) -> Step:
     """A step of a tmem command; what tmem has or lacks is what the heap's tests see, so it writes that."""
     these = tuple(domain_resource(domid) for domid in domids)
