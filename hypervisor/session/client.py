@@ -73,11 +73,11 @@ class Speaker:
 
     __slots__ = ("credits", "hello", "hellos", "next_seq", "resent", "unanswered", "virqs", "waiting")
 
-    def __init__(self, hello: Hello) -> None:
+    def __init__(self, hello: Hello, first_seq: int) -> None:
         self.hello = hello
         self.hellos = 1  # said since the last Answer
         self.credits = 0  # 0 until Welcome: everything waits
-        self.next_seq = 1
+        self.next_seq = first_seq
         self.unanswered: dict[int, bytes] = {}  # by seq, ascending: what a reconnect sends again
         self.resent: dict[int, None] = {}  # of these, the ones sent more than once
         self.waiting: deque[tuple[int, bytes]] = deque()
@@ -87,7 +87,9 @@ class Speaker:
 class ClientSession:
     """See the module. Every method but `receive` and `lost` only queues bytes for `outgoing`."""
 
-    def __init__(self) -> None:
+    def __init__(self, first_seq: int = 1) -> None:
+        """`first_seq` must be above every seq that an earlier process used for the same domain."""
+        self._first_seq = first_seq
         self._speakers: dict[Key, Speaker] = {}
         self._outgoing: list[bytes] = []
         self._nonce = 0
@@ -97,7 +99,7 @@ class ClientSession:
     def hello(self, domid: DomId, incarnation: int, secret: bytes, name: str = "") -> None:
         """Begin to speak for a domain; answered by a `Welcome` or a `HelloRefused`."""
         hello = Hello(PROTOCOL_VERSION, domid, incarnation, secret, name)
-        self._speakers[domid, incarnation] = Speaker(hello)
+        self._speakers[domid, incarnation] = Speaker(hello, self._first_seq)
         self._outgoing.append(encode(hello))
 
     def call(self, domid: DomId, incarnation: int, requests: Sequence[Request]) -> int:

@@ -204,6 +204,7 @@ def test_the_hypervisor_frees_nothing_when_a_guest_is_killed() -> None:
         assert info(toolstack, created.domid).tot_pages == 1000
         reborn = start(guest_process, running.endpoints["guests"], created, 1, None)
         assert joined(reborn) == 0, "the same domain may speak again from a new process"
+        assert sum(isinstance(step.request, DecreaseReservation) for step in running.journal().steps()) == 50
         assert toolstack.control(DestroyDomain(created.domid)).ret == 0
         running.stop()
         replayed(running.journal())
