@@ -39,6 +39,25 @@ class Access:
     orders_secret: bytes
 
 
+def write_access(folder: Path, access: Access, speed: float, builder: str) -> Path:
+    """Leave everything a foreign toolstack must know in a file only its owner can read; where it is."""
+    path = folder / ACCESS_FILE
+    known = {
+        "endpoint": access.endpoint,
+        "control_secret": access.control_secret.hex(),
+        "orders_endpoint": access.orders_endpoint,
+        "orders_secret": access.orders_secret.hex(),
+        "speed": speed,
+        "builder": builder,
+    }
+    partial = path.with_suffix(".partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(known, file, indent=2)
+    partial.replace(path)
+    return path
+
+
 @dataclass(slots=True)
 class Toolstacks:
     """Everyone who takes launch orders in one run on one host."""
@@ -89,21 +108,7 @@ class Toolstacks:
         return self.crew.start(f"toolstack-{number}", toolstack_process, process)
 
     def _let_in(self, access: Access) -> None:
-        """Leave everything a foreign toolstack must know in a file only its owner can read."""
-        path = self.folder / ACCESS_FILE
-        known = {
-            "endpoint": access.endpoint,
-            "control_secret": access.control_secret.hex(),
-            "orders_endpoint": access.orders_endpoint,
-            "orders_secret": access.orders_secret.hex(),
-            "speed": self.scenario.speed,
-            "builder": self.scenario.toolstack.builder,
-        }
-        partial = path.with_suffix(".partial")
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(known, file, indent=2)
-        partial.replace(path)
+        path = write_access(self.folder, access, self.scenario.speed, self.scenario.toolstack.builder)
         self.say(f"  waiting {READY_SECONDS:g} s for a foreign toolstack to enlist: {path}")
 
     def dismiss(self, desk: Desk) -> Iterator[News]:

@@ -20,6 +20,7 @@ COMMANDS: Final = MappingProxyType(
         "scenarios": "launch.commands.scenarios",
         "clean": "launch.commands.clean",
         "check": "launch.commands.check",
+        "check-toolstack": "launch.commands.check_toolstack",
         "conform": "launch.commands.conform",
     }
 )

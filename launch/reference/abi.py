@@ -1,6 +1,7 @@
 """docs/abi.md from hypervisor/public: every message, its tag, its fields and their comments.
 
-`python -m launch.reference.abi` writes the page; a test fails when it is stale.
+`python -m launch.reference.abi` writes the page, and the tables of messages in docs/protocol.md; a test fails
+when either is stale.
 """
 
 import inspect
@@ -20,6 +21,14 @@ from hypervisor.public.tmem import TmemControl, TmemOp, TmemValue
 from hypervisor.public.xenstore import StoreOp, StoreValue
 
 PAGE: Final = Path("docs/abi.md")
+PROTOCOL: Final = Path("docs/protocol.md")
+_TABLES: Final = re.compile(r"(?<=<!-- messages: generated -->\n).*?(?=<!-- end of messages -->)", re.DOTALL)
+_MESSAGES: Final = (
+    ("To the hypervisor", protocol.ToHypervisor),
+    ("From the hypervisor", protocol.FromHypervisor),
+    ("To a toolstack, on the order socket", orders.ToToolstack),
+    ("From a toolstack, on the order socket", orders.FromToolstack),
+)
 _FIELD: Final = re.compile(r"^ {4}(\w+): (.+?)(?: = .+?)?(?:  # (.*))?$")
 
 SECTIONS: Final[tuple[tuple[str, str, object], ...]] = (
@@ -102,10 +111,28 @@ def _errors() -> list[str]:
     return lines + [f"- `{error.value}`" for error in WireError]
 
 
+def protocol_page(text: str) -> str:
+    """The text of docs/protocol.md with its tables of messages made anew."""
+    lines: list[str] = [""]
+    for title, union in _MESSAGES:
+        lines += [f"**{title}**", "", "| message | tag | fields |", "|---|---|---|"]
+        lines += [_row(struct) for struct in get_args(union)]
+        lines.append("")
+    return _TABLES.sub(lambda _: "\n".join(lines) + "\n", text)
+
+
+def _row(struct: type[msgspec.Struct]) -> str:
+    tag = struct.__struct_config__.tag
+    fields = ", ".join(
+        field.name if field.required else f"{field.name}?" for field in msgspec.structs.fields(struct)
+    )
+    return f"| {struct.__name__} | {tag!r} | {fields} |"
+
+
 def main() -> None:
-    """Write the page below the current directory."""
-    PAGE.parent.mkdir(exist_ok=True)
+    """Write both pages below the current directory."""
     PAGE.write_text(abi_page(), encoding="utf-8")
+    PROTOCOL.write_text(protocol_page(PROTOCOL.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""docs/abi.md says what the ABI's declarations say."""
+"""docs/abi.md and the tables of docs/protocol.md say what the ABI's declarations say."""
 
 from pathlib import Path
 
-from launch.reference.abi import PAGE, abi_page
+from launch.reference.abi import PAGE, PROTOCOL, abi_page, protocol_page
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -10,6 +10,13 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_the_abi_page_is_fresh() -> None:
     """The committed page equals the one generated from hypervisor/public."""
     assert (ROOT / PAGE).read_text(encoding="utf-8") == abi_page(), "run: python -m launch.reference.abi"
+
+
+def test_the_tables_of_the_protocol_are_fresh() -> None:
+    """The committed tables of messages equal those generated from hypervisor/public."""
+    text = (ROOT / PROTOCOL).read_text(encoding="utf-8")
+    assert "| Enlist | 'enlist' | name, secret, pid? |" in text
+    assert text == protocol_page(text), "run: python -m launch.reference.abi"
 
 
 def test_every_field_has_a_type_in_the_page() -> None:

@@ -1,0 +1,85 @@
+"""`claimlab check-toolstack` passes who keeps the protocol, and names what is wrong with who does not."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.launch.cluster_runs import begin, claimlab, summary, wait_until, write_scenario
+from tests.toolchain import need
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+
+FAULTS = [
+    ("hangs", "1", "order 1: no outcome within 1 s (it is still running)"),
+    ("never-enlists", "1", "no Enlist arrived"),
+    ("crashes", "20", "order 1: no outcome within 20 s (it ended with exit code 7)"),
+    ("always-built", "20", "was reported as built on a host of"),
+    ("leaks-claims", "20", "pages stay claimed: cancel claims"),
+    ("future-commit", "20", "commit 1000000000 of built has not happened"),
+    ("twice", "20", "outcomes built, built: send admitted then built"),
+    ("malformed", "20", "the hypervisor refused 5 of its messages: malformed"),
+    ("wrong-secret", "20", "its secret does not let its guest in"),
+]
+
+
+def test_one_that_keeps_the_protocol_passes(tmp_path: Path) -> None:
+    """A program of plain pyzmq and msgpack passes every trial, exit code 0."""
+    program = [sys.executable, HERE / "foreign_toolstack.py"]
+    done = claimlab("check-toolstack", "--out", tmp_path / "logs", "--json", "--", *program)
+    assert done.returncode == 0, done.stdout + done.stderr
+    document = json.loads(done.stdout)
+    assert document["passed"] and len(document["trials"]) == 6
+    assert (tmp_path / "logs" / "journal.msgpack").exists()
+
+
+@pytest.mark.parametrize(("fault", "patience", "words"), FAULTS, ids=[one[0] for one in FAULTS])
+def test_each_fault_is_named(fault: str, patience: str, words: str, tmp_path: Path) -> None:
+    """One fault in an otherwise good toolstack gives exit code 1 and a line that says what is wrong."""
+    program = [sys.executable, HERE / "bad_toolstack.py", fault]
+    options = ("--patience", patience, "--out", tmp_path / "logs")
+    done = claimlab("check-toolstack", *options, "--", *program)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert words in done.stdout
+
+
+def test_a_program_that_cannot_be_started_is_bad_usage(tmp_path: Path) -> None:
+    """One line with the cure, exit code 2."""
+    done = claimlab("check-toolstack", "--out", tmp_path / "logs", "--", "./nosuch")
+    assert done.returncode == 2
+    assert done.stderr.strip() == "./nosuch: No such file or directory: name a program that can be started"
+
+
+@pytest.fixture(scope="module")
+def toolstack_c(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example in C, compiled here."""
+    need("cc", "libzmq", "msgpack", "libcjson")
+    program = tmp_path_factory.mktemp("c") / "toolstack"
+    subprocess.run(["make", "-s", "-C", ROOT / "examples" / "toolstack-c", f"OUT={program}"], check=True)
+    return program
+
+
+def test_a_toolstack_in_c_passes(toolstack_c: Path, tmp_path: Path) -> None:
+    """examples/toolstack-c keeps the protocol."""
+    done = claimlab("check-toolstack", "--out", tmp_path / "logs", "--", toolstack_c)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_toolstack_in_c_takes_part(toolstack_c: Path, tmp_path: Path) -> None:
+    """It takes the orders of a run, claims and builds, and its domains run as guests."""
+    run = tmp_path / "run"
+    started = begin("run", write_scenario(tmp_path), "--scheme", "foreign", "--out", run)
+    access = run / "foreign" / "1" / "host0" / "toolstack-access.json"
+    wait_until(access.exists)
+    with subprocess.Popen([toolstack_c, access]) as foreign:
+        _, errors = started.communicate(timeout=100)
+        assert foreign.wait(timeout=30) == 0
+    assert started.returncode == 0, errors
+    figures = summary(run)["schemes"]["foreign"]
+    assert (figures["launches"], figures["admitted"], figures["failed_late"]) == (4, 2, 0)
+    assert figures["leftovers"] == 0
