@@ -2,6 +2,7 @@
 
 from typing import assert_never
 
+from hypervisor.core.counterfactual import counterfactual
 from hypervisor.core.decrease import decrease_reservation
 from hypervisor.core.destroy import destroy_domain
 from hypervisor.core.exchange import memory_exchange
@@ -23,6 +24,7 @@ from hypervisor.core.steps import Caller, Steps
 from hypervisor.core.store_operations import store_operation
 from hypervisor.core.tmem.commands import tmem_op
 from hypervisor.core.tmem.control import tmem_control
+from hypervisor.public.counterfactual import MaxMemBatch
 from hypervisor.public.domctl import (
     CreateDomain,
     DestroyDomain,
@@ -108,6 +110,8 @@ def begin(host: Host, caller: Caller, request: Request) -> Steps:
             return map_foreign(host, caller, request)
         case UnmapForeign():
             return unmap_foreign(host, caller, request)
+        case MaxMemBatch():
+            return counterfactual(host, caller, request)
         case _:
             return _store(host, caller, request)
 

@@ -25,7 +25,7 @@ from hypervisor.core.steps import (
 from hypervisor.public.domctl import MaxMem, SetPagingMempoolSize
 from hypervisor.public.errors import Errno
 from hypervisor.public.memory import ClaimPages
-from hypervisor.public.units import PAGE_SHIFT, PAGE_SIZE, UINT_MAX, DomId, Pages, kib_to_pages
+from hypervisor.public.units import PAGE_SHIFT, PAGE_SIZE, UINT_MAX, DomId, Kib, Pages, kib_to_pages
 
 POOL_SLICE: Final[Pages] = 256
 """Pages of paging pool between two preemption checks."""
@@ -63,9 +63,14 @@ def max_mem(host: Host, caller: Caller, request: MaxMem) -> Steps:
         return Result(-Errno.ESRCH)
     if not caller.privileged:
         return Result(-Errno.EPERM)
-    pages = kib_to_pages(request.max_memkb)
-    domain.max_pages = min(pages, UINT_MAX) if host.release.max_pages_saturates else pages & UINT_MAX
+    domain.max_pages = stored_max_pages(host, request.max_memkb)
     return Result(0)
+
+
+def stored_max_pages(host: Host, max_memkb: Kib) -> Pages:
+    """What max_pages becomes: an unsigned int, which saturates or wraps (A15)."""
+    pages = kib_to_pages(max_memkb)
+    return min(pages, UINT_MAX) if host.release.max_pages_saturates else pages & UINT_MAX
 
 
 def set_paging_mempool_size(host: Host, caller: Caller, request: SetPagingMempoolSize) -> Steps:

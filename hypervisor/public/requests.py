@@ -2,13 +2,14 @@
 
 from msgspec import Struct
 
+from hypervisor.public.counterfactual import Counterfactual
 from hypervisor.public.domctl import Domctl, ForeignOp, HypercallValue, Sysctl
 from hypervisor.public.memory import MemoryOp
 from hypervisor.public.tmem import TmemControl, TmemOp, TmemValue
 from hypervisor.public.units import Commit, DomId
 from hypervisor.public.xenstore import StoreOp, StoreValue
 
-Request = MemoryOp | Domctl | Sysctl | ForeignOp | TmemOp | TmemControl | StoreOp
+Request = MemoryOp | Domctl | Sysctl | ForeignOp | TmemOp | TmemControl | StoreOp | Counterfactual
 Value = HypercallValue | TmemValue | StoreValue
 
 

@@ -8,11 +8,12 @@ import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
 import msgspec
 
 from hypervisor.public import orders, protocol
+from hypervisor.public.counterfactual import Counterfactual
 from hypervisor.public.domctl import Domctl, ForeignOp, HypercallValue, Sysctl
 from hypervisor.public.errors import ERROR_TABLE, WireError
 from hypervisor.public.memory import MemoryOp
@@ -40,6 +41,11 @@ SECTIONS: Final[tuple[tuple[str, str, object], ...]] = (
     ("Foreign mappings", "Tag: 1 << 8 | n (mmu_update). Control domain only.", ForeignOp),
     ("tmem", "Tag: 38 << 8 | command; sysctl 24 for control. Up to 4.12, then ENOSYS.", TmemOp | TmemControl),
     ("xenstore", "Tag: 0x10000 | message type.", StoreOp),
+    (
+        "Counterfactuals",
+        "Not in Xen: the debate's what-ifs, for the schemes named. Control domain only.",
+        Counterfactual,
+    ),
     ("Values", "The last element of a reply, or nil.", HypercallValue | TmemValue | StoreValue),
     ("Events", "Carried by Notify.", Event),
     ("Launcher to toolstack", "On the order socket; msgpack maps with a `type` key.", orders.ToToolstack),
@@ -61,7 +67,8 @@ def abi_page() -> str:
     ]
     for title, note, union in SECTIONS:
         lines += [f"## {title}", "", note, ""]
-        for struct in get_args(union):
+        structs: tuple[Any, ...] = get_args(union) or (union,)
+        for struct in structs:
             lines += _struct(struct)
     lines += ["## Reply", "", *_struct(Reply), *_errors()]
     return "\n".join(lines).rstrip() + "\n"
