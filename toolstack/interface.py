@@ -1,12 +1,13 @@
 """The plug-in interface: what a scheme decides, and what it is given to decide with.
 
 A toolstack serves launch orders. Creating, building, rolling back and reporting are the same for
-everybody (service.py); a scheme is a class with up to three coroutines that decide about memory:
+everybody (service.py); a scheme is a class with up to four coroutines that decide about memory:
 
     class Mine(Scheme):
         async def admit_before_create(self, launch): ...   # nothing exists yet; True admits
         async def admit_at_claim(self, launch, pages): ... # the domain exists, where libxl claims
         async def release(self, launch): ...               # always called once, however it ended
+        async def serve(self, world): ...                  # beside the launches: a daemon, if it needs one
 
 Raise `LaunchRefusedError` to refuse. `launch.world` is the toolstack's `World`; hypercalls made through it
 are counted for this launch. Registered under the entry point group `claimlab.toolstacks`, or named as
@@ -154,6 +155,8 @@ class Scheme:
 
     releases: Sequence[str] | None = None
     """Releases it can run on; None: all."""
+    parameters: type[msgspec.Struct] | None = None
+    """The struct of its parameters, each with a docstring that ends in `Range: ...`; None: it takes none."""
 
     def __init__(self, parameters: Mapping[str, Any]) -> None:
         """`parameters` come from the scenario. Raises `ParametersError`."""
@@ -172,6 +175,18 @@ class Scheme:
 
     async def release(self, launch: Launch) -> None:
         """Undo whatever admission changed. Called exactly once per launch, also after a refusal."""
+
+    async def serve(self, world: CountingWorld) -> None:
+        """Run beside the launches: called once, when the toolstack starts.
+
+        Cancelled at the toolstack's dismissal, after the last launch has ended: catch `CancelledError`, put
+        back what it changed, raise it again (not in a `finally`, which runs when the process is killed, too).
+        Its hypercalls belong to no launch and are told at the end.
+        """
+
+    def notes(self) -> dict[str, Any]:
+        """The scheme's own figures, told once at the end and shown with the run."""
+        return {}
 
 
 async def _to_the_end(pending: Awaitable[T]) -> T:

@@ -8,7 +8,10 @@ from __future__ import annotations
 import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
+
+import msgspec
 
 from hypervisor.public.domctl import (
     CDF_HAP,
@@ -64,6 +67,9 @@ class Service:
         self._destroying: dict[int, Task[None]] = {}
         self._leftovers: list[str] = []
         self._dismissed = False
+        self._daemon_world = CountingWorld(world)
+        self._daemon = world.spawn(self._serve_scheme(), "scheme")
+        self._end: Task[None] | None = None
 
     def take(self, message: ToToolstack) -> None:
         """An order has arrived. Returns at once."""
@@ -79,16 +85,39 @@ class Service:
                 self._waiting.clear()
                 for task in self._building.values():
                     task.cancel()
+                self._end = self._end or self._world.spawn(self._wind_down(), "end")
 
     @property
     def finished(self) -> bool:
         """True after a Dismiss, once everything is put back."""
-        busy = (*self._building.values(), *self._destroying.values())
-        return self._dismissed and all(task.done() for task in busy)
+        return self._end is not None and self._end.done()
 
     def farewell(self) -> Farewell:
         """The last word."""
-        return Farewell(tuple(self._leftovers))
+        notes = {"hypercalls beside the launches": self._daemon_world.hypercalls}
+        try:
+            notes |= msgspec.to_builtins(self._scheme.notes())
+        except Exception:  # a plug-in may raise or return anything
+            self._leftovers.append(f"the scheme's notes: {_last_frames()}")
+        return Farewell(tuple(self._leftovers), {name: told for name, told in notes.items() if told})
+
+    async def _serve_scheme(self) -> None:
+        try:
+            await self._scheme.serve(self._daemon_world)
+        except Exception:  # a plug-in may raise anything; the launches go on without its daemon
+            self._leftovers.append(f"the scheme's daemon: {_last_frames()}")
+
+    async def _wind_down(self) -> None:
+        """Launches first, then the daemon they may lean on."""
+        while busy := [
+            one for one in (*self._building.values(), *self._destroying.values()) if not one.done()
+        ]:
+            for task in busy:
+                with suppress(CancelledError):
+                    await task
+        self._daemon.cancel()
+        with suppress(CancelledError):
+            await self._daemon
 
     def _begin_waiting(self) -> None:
         while self._waiting and len(self._building) < self._parallel:

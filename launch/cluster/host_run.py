@@ -269,6 +269,7 @@ class HostRun:
     def _say_farewell(self, one: Enlisted) -> None:
         assert one.farewell is not None
         self._result.notes += [f"{one.name}: could not undo: {line}" for line in one.farewell.leftovers]
+        self._result.notes += [f"{one.name}: {name}: {told}" for name, told in one.farewell.notes.items()]
 
     def _settle_in(self, outcome: Outcome) -> None:
         """A built domain is a guest: its process starts, and its lifetime runs."""
