@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from hypervisor.public.orders import Outcome, Stage
 from hypervisor.public.units import Pages, Seconds
+
+_UNDONE: Final = (Stage.FAILED, Stage.DISMISSED)
+"""What had been populated by then was thrown away."""
 
 
 class Verdict(StrEnum):
@@ -26,7 +30,7 @@ class Launch:
 
     answered_after: emulated seconds from the order to the answer that proved final: the admission of a launch
         that was built, the refusal, or the failure of one admitted too early. None while nothing is final.
-    pages_discarded: populated by a launch that then failed.
+    pages_discarded: populated by a launch that then failed, or was dismissed when the run was over.
     admission_hypercalls: made to decide and to restore what deciding had changed; None without an answer.
     """
 
@@ -63,11 +67,16 @@ def _launch(order: int, ordered_at: Seconds, outcomes: list[Outcome]) -> Launch:
         order=order,
         verdict=verdict,
         answered_after=None if final is None else max(0.0, final.time - ordered_at),
-        pages_discarded=stages[Stage.FAILED].pages_populated if Stage.FAILED in stages else 0,
+        pages_discarded=sum(stages[stage].pages_populated for stage in _UNDONE if stage in stages),
         # It only grows, and the restore after a build is in the last word about it.
         admission_hypercalls=max((outcome.admission_hypercalls for outcome in outcomes), default=None),
-        reason="" if final is None else final.reason,
+        reason=_reason(final, stages),
     )
+
+
+def _reason(final: Outcome | None, stages: Mapping[Stage, Outcome]) -> str:
+    last = final or stages.get(Stage.DISMISSED)
+    return "" if last is None else last.reason
 
 
 def _verdict(stages: Mapping[Stage, Outcome]) -> Verdict:

@@ -26,6 +26,7 @@ from hypervisor.public.domctl import (
 from hypervisor.public.errors import Errno, errno_name
 from hypervisor.public.orders import (
     RAISED,
+    WAITED_FOR,
     DestroyOrder,
     Dismiss,
     Farewell,
@@ -159,6 +160,7 @@ class _OneLaunch:
         self._build: Build | None = None
         self._releasing: Task[str] | None = None
         self._secret = b""
+        self._waiting_for: tuple[str, Seconds] | None = None  # part of the scheme, and since when
 
     async def run(self) -> None:
         """Serve the order; whatever goes wrong, put everything back before saying so."""
@@ -167,10 +169,19 @@ class _OneLaunch:
         except (LaunchRefusedError, BuildFailedError) as no:
             await self._fail(no.commit or self._world.last_commit, str(no))
         except CancelledError:
+            known, reason = self._world.now(), self._cut_short()
             await self._undone()
+            self._say(Stage.DISMISSED, self._world.last_commit, reason, known)
             raise
         except Exception:  # a plug-in may raise anything; the other launches go on
             await self._fail(self._world.last_commit, _last_frames())
+
+    def _cut_short(self) -> str:
+        """Where it stood when it was dismissed: a scheme that never answers is named by this."""
+        if self._waiting_for is None:
+            return "dismissed while it was being built"
+        part, since = self._waiting_for
+        return f"{WAITED_FOR} {part} of the scheme, for {self._world.now() - since:.1f} s"
 
     async def _fail(self, commit: Commit, reason: str) -> None:
         """Nobody was promised anything before the admission, so until then it is a refusal."""
@@ -181,7 +192,7 @@ class _OneLaunch:
 
     async def _attempt(self) -> None:
         launch = self._launch
-        if await self._decided(self._scheme.admit_before_create(launch)):
+        if await self._decided("admit_before_create", self._scheme.admit_before_create(launch)):
             self._admit()
         await self._create()
         self._build = Build(launch.domid, launch.order.builder, launch.pages)
@@ -199,7 +210,7 @@ class _OneLaunch:
 
     async def _admit_at_claim(self, pages: Pages) -> None:
         if not self._launch.admitted:
-            await self._decided(self._scheme.admit_at_claim(self._launch, pages))
+            await self._decided("admit_at_claim", self._scheme.admit_at_claim(self._launch, pages))
             self._admit()
 
     def _admit(self) -> None:
@@ -278,16 +289,21 @@ class _OneLaunch:
             return _last_frames()
         return ""
 
-    async def _decided(self, body: Coroutine[Any, Any, bool | None]) -> bool | None:
-        """A part of the decision, which begins with its first sample."""
+    async def _decided(self, part: str, body: Coroutine[Any, Any, object]) -> bool:
+        """A part of the decision, which begins with its first sample. TypeError for a plug-in's nonsense."""
         launch, world = self._launch, self._world
         world.first_commit = 0
+        self._waiting_for = (part, world.now())
         try:
-            return await self._counted(body)
+            answer = await self._counted(body)
         finally:
             launch.sampled = launch.sampled or world.first_commit
+        self._waiting_for = None
+        if answer not in (True, False, None):
+            raise TypeError(f"{part} answered {answer!r}: True admits, False or None does not yet")
+        return bool(answer)
 
-    async def _counted(self, body: Coroutine[Any, Any, bool | None]) -> bool | None:
+    async def _counted(self, body: Coroutine[Any, Any, object]) -> object:
         before = self._world.hypercalls
         try:
             return await body

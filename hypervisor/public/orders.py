@@ -14,17 +14,20 @@ from hypervisor.public.units import U16, Commit, DomId, Pages, Runs, Seconds
 
 
 class Stage(StrEnum):
-    """How far a launch came. A launch ends in REFUSED, FAILED or BUILT."""
+    """How far a launch came. It ends in REFUSED, FAILED, BUILT or, cut short by a Dismiss, DISMISSED."""
 
     ADMITTED = "admitted"  # the scheme promised the memory; the build begins
     REFUSED = "refused"  # the scheme said no before anything was built
     FAILED = "failed"  # admitted, then the build fell short and was rolled back
     BUILT = "built"  # populated and ready to run
+    DISMISSED = "dismissed"  # the run ended first; everything is put back
     DESTROYED = "destroyed"  # the lifetime was over and the domain is gone
 
 
 RAISED: Final = "the scheme raised"
 """How the reason of an outcome begins when a plug-in's own fault is behind it."""
+WAITED_FOR: Final = "dismissed while it waited for"
+"""How the reason of a DISMISSED outcome begins when the scheme had not decided yet."""
 
 
 class LaunchOrder(Struct, frozen=True, tag="launch"):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from hypervisor.public.orders import RAISED
+from hypervisor.public.orders import RAISED, WAITED_FOR, Outcome
 from hypervisor.transport import EndpointError
 from launch.attribution import attributions
 from launch.cluster.arrivals import plan_arrivals
@@ -29,6 +29,8 @@ from toolstack.registry import SchemeError, known_schemes, make_scheme, objectio
 
 Progress = Callable[[str], None]
 NO_PLUGINS: Final = Plugins()
+FLOOD: Final = 100_000
+"""Hypercalls for one launch beyond which the summary says so: a sweep over 1,000 domains takes 4,000."""
 
 
 def check_run(loaded: Loaded, plugins: Plugins = NO_PLUGINS) -> None:
@@ -142,8 +144,22 @@ def _report(scenario: Scenario, finished: dict[str, list[HostResult]]) -> Report
 
 
 def _faults(result: HostResult) -> list[str]:
-    """What plug-ins raised, each once."""
-    return list(dict.fromkeys(one.reason for one in result.outcomes if one.reason.startswith(RAISED)))
+    """What plug-ins did that no plug-in should: each kind once."""
+    raised = dict.fromkeys(one.reason for one in result.outcomes if one.reason.startswith(RAISED))
+    return [*raised, *_slow(result.outcomes), *_floods(result.outcomes)]
+
+
+def _slow(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """Launches that the scheme never decided."""
+    waiting = [one for one in outcomes if one.reason.startswith(WAITED_FOR)]
+    if waiting:
+        yield f"{len(waiting)} launches undecided at the end; order {waiting[0].order}: {waiting[0].reason}"
+
+
+def _floods(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    most = max(outcomes, key=lambda one: one.hypercalls, default=None)
+    if most is not None and most.hypercalls > FLOOD:
+        yield f"a flood: {most.hypercalls:,} hypercalls for order {most.order} alone"
 
 
 def _endings(repeats: list[HostResult]) -> Endings:

@@ -8,6 +8,9 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
+from hypervisor.public.domctl import MaxMem
 from hypervisor.public.units import Pages, Seconds
 from launch.cluster.host_run import Plugins
 from launch.cluster.run import check_run, run_scenario
@@ -15,7 +18,7 @@ from launch.results import open_results
 from launch.scenario.load import load_scenario
 from launch.summary import Report
 from tests.launch.cluster_runs import SMALL, begin, claimlab, still_there, wait_until, write_scenario
-from toolstack.interface import Launch, LaunchRefusedError, Scheme
+from toolstack.interface import Launch, LaunchRefusedError, Scheme, read_domains
 
 
 def test_a_foreign_toolstack_takes_part(tmp_path: Path) -> None:
@@ -82,6 +85,60 @@ def test_a_plug_in_that_raises_is_named(tmp_path: Path) -> None:
     assert report.summary.schemes["raises"].refused == 4
     assert report.summary.schemes["claim"].failed_late == 0
     assert any("raises: the scheme raised" in line and "a fault of its own" in line for line in report.notes)
+
+
+class Hangs(Scheme):
+    """A plug-in that never answers."""
+
+    async def admit_at_claim(self, launch: Launch, pages: Pages) -> None:
+        await launch.world.sleep(1e9)
+
+
+class Nonsense(Scheme):
+    """A plug-in that answers what is no answer."""
+
+    async def admit_before_create(self, launch: Launch) -> bool:
+        return "perhaps"  # type: ignore[return-value]
+
+
+class Leaks(Scheme):
+    """A plug-in that lowers a guest's max_pages and forgets it."""
+
+    async def admit_before_create(self, launch: Launch) -> bool:
+        domains, commit = await read_domains(launch.world)
+        await launch.world.hypercall(MaxMem(domains[0].domid, 4))
+        raise LaunchRefusedError("lowered it", commit)
+
+
+class Spins(Scheme):
+    """A plug-in that keeps its process to itself for ever."""
+
+    async def admit_before_create(self, launch: Launch) -> bool:
+        while True:
+            pass
+
+
+def test_plug_ins_that_misbehave_are_named(tmp_path: Path) -> None:
+    """One that hangs, one that answers nonsense and one that leaks a clamp are named; the rest goes on."""
+    plugins = Plugins({"hangs": Hangs, "nonsense": Nonsense, "leaks": Leaks})
+    report = run_with(tmp_path, plugins, 'schemes=["hangs", "nonsense", "leaks", "claim"]')
+    notes = " ".join(report.notes)
+    assert "hangs: 4 launches undecided at the end" in notes
+    assert "dismissed while it waited for admit_at_claim of the scheme" in notes
+    assert "admit_before_create answered 'perhaps': True admits" in notes
+    assert report.summary.schemes["nonsense"].refused == 4
+    assert any("max_pages 1 instead of" in line for line in report.leftovers["leaks"])
+    assert report.summary.schemes["hangs"].leftovers == 0
+    assert report.summary.schemes["claim"].leftovers == 0
+
+
+@pytest.mark.long
+def test_a_plug_in_that_spins_is_stopped(tmp_path: Path) -> None:
+    """A toolstack that answers nobody any more is stopped after its time and named, and nothing runs on."""
+    report = run_with(tmp_path, Plugins({"spins": Spins}), 'schemes=["spins", "claim"]')
+    assert any("no farewell within" in line for line in report.notes)
+    assert report.summary.schemes["claim"].leftovers == 0
+    assert not still_there(tmp_path / "run")
 
 
 class Crashes:
