@@ -19,11 +19,11 @@ from typing import Any, Final
 import msgspec
 
 from hypervisor.core.host import Host, HostConfig, new_host
-from hypervisor.core.invariants import Broken, check, check_counters, unpermitted
 from hypervisor.core.machine import Machine, Operation, StepResult
 from hypervisor.core.releases import release
 from hypervisor.core.sources import Refusal
 from hypervisor.core.steps import Caller, Emission, Step
+from hypervisor.core.watch import Watch
 from hypervisor.edge import Clock, SharedEpoch, stop_on_sigterm
 from hypervisor.journal import JournalWriter
 from hypervisor.public.requests import Request, VirqEvent
@@ -34,10 +34,6 @@ from hypervisor.transport import Sent, Server
 
 IDLE_MS: Final = 100
 """Longest sleep: how soon a stop is noticed, and how often leases are looked at."""
-
-CHECK_EVERY: Final = 2000
-"""Atomic steps between two looks at whether the books balance; a look costs O(domains)."""
-VIOLATIONS_KEPT: Final = 20
 
 Underway = tuple[Operation, RunningCall]
 
@@ -99,9 +95,7 @@ class Hypervisor:
         """Frames for peers that take nothing in."""
         self.gone = 0
         """Frames for peers that are not there any more."""
-        self.violations: list[str] = []
-        """Invariants that broke without a rule of the release to permit it; the first few."""
-        self._next_check = CHECK_EVERY
+        self._watch = Watch(machine.host)
 
     def run(self, stop: Callable[[], bool]) -> None:
         """Rounds until `stop()`; it is looked at after each and at least every IDLE_MS."""
@@ -110,16 +104,14 @@ class Hypervisor:
         self._session.close()
         self._take_in(0)
         self._finish_round()
-        self._judge(check(self._machine.host, self._pending()))
+        self._note_violations(self._watch.look_at_everything(self._pending()))
         self._note("end", self.stats())
 
     def round(self, idle_ms: int) -> None:
         """One round; waits at most `idle_ms` when nothing can move."""
         self._take_in(idle_ms if self._stuck else 0)
         self._stuck = not self._step_each()
-        if self._machine.commit >= self._next_check:
-            self._next_check = self._machine.commit + CHECK_EVERY
-            self._judge(check_counters(self._machine.host, self._pending()))
+        self._note_violations(self._watch.look_when_due(self._pending))
         self._finish_round()
 
     def _take_in(self, timeout_ms: int) -> None:
@@ -198,14 +190,10 @@ class Hypervisor:
     def _pending(self) -> list[Step]:
         return [one.pending for one, _ in self._underway if one.pending is not None]
 
-    def _judge(self, broken: Iterable[Broken]) -> None:
-        """Keep what no rule of the release permits; it makes the run invalid, it does not stop it."""
-        host = self._machine.host
-        for one in unpermitted(broken, host.release):
-            text = f"{one.invariant} at commit {host.commit}: {one.detail}"
+    def _note_violations(self, found: Iterable[str]) -> None:
+        """A broken invariant makes the run invalid, it does not stop it."""
+        for text in found:
             self._note("violation", {"text": text})
-            if len(self.violations) < VIOLATIONS_KEPT:
-                self.violations.append(text)
 
     # ---- the end of a round
 
@@ -283,7 +271,7 @@ class Hypervisor:
             "unfinished": len(self._underway),
             "growth": {source.value: pages for source, pages in self._machine.host.growth.items()},
             "refused": refused_allocations(self._refused),
-            "violations": self.violations,
+            "violations": self._watch.violations,
         }
 
 

@@ -156,6 +156,7 @@ class Task(Future[T]):
         watched = bool(self._waiters)
         self.set_exception(error)
         if not watched and not isinstance(error, CancelledError):
+            self._loop.failed = self
             raise error  # out of run_ready: the party dies with it
 
 
@@ -167,6 +168,8 @@ class Loop:
         self._timers: list[tuple[Seconds, int, Callable[[], None]]] = []
         self._sequence = 0
         self._live: dict[Task[Any], None] = {}  # in order of creation: a dict, because sets have none
+        self.failed: Task[Any] | None = None
+        """Whose exception left `run_ready` last."""
 
     def spawn(self, coroutine: Coroutine[Any, Any, T], name: str) -> Task[T]:
         """Make `coroutine` a task; it starts when the loop comes to it."""

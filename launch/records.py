@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -40,12 +40,22 @@ def ordered(order: LaunchOrder, time: Seconds) -> Ordered:
 
 def append_order(folder: Path, record: Ordered) -> None:
     """One more line of orders.jsonl."""
-    _append(folder / ORDERS, record)
+    _append(folder / ORDERS, order_line(record))
 
 
 def append_outcome(folder: Path, outcome: Outcome) -> None:
     """One more line of outcomes.jsonl: what toolstacks said, as it was heard; secrets and frames left out."""
-    _append(folder / OUTCOMES, msgspec.structs.replace(outcome, secret=b"", frames=()))
+    _append(folder / OUTCOMES, outcome_line(outcome))
+
+
+def order_line(record: Ordered) -> bytes:
+    """A line of orders.jsonl."""
+    return msgspec.json.encode(record) + b"\n"
+
+
+def outcome_line(outcome: Outcome) -> bytes:
+    """A line of outcomes.jsonl."""
+    return msgspec.json.encode(msgspec.structs.replace(outcome, secret=b"", frames=())) + b"\n"
 
 
 def read_orders(folder: Path) -> tuple[Ordered, ...]:
@@ -58,9 +68,9 @@ def read_outcomes(folder: Path) -> tuple[Outcome, ...]:
     return tuple(_OUTCOME.decode(line) for line in _lines(folder / OUTCOMES))
 
 
-def _append(path: Path, record: Any) -> None:
+def _append(path: Path, line: bytes) -> None:
     with path.open("ab") as file:
-        file.write(msgspec.json.encode(record) + b"\n")
+        file.write(line)
 
 
 def _lines(path: Path) -> Iterator[bytes]:

@@ -85,6 +85,7 @@ class Report:
     """A finished run: the figures, and what a reader needs beside them.
 
     round_trip: real seconds of one hypercall's round trip, as measured; None if it was not.
+    virtual_round_trip: emulated seconds of it where no real time passed; None for real processes.
     violations: invariants that broke without a rule of the release to permit it; none means a valid run.
     leftovers: of every scheme, what was still there before clean-up.
     notes: further lines, such as a party that was killed.
@@ -93,6 +94,7 @@ class Report:
     scenario: str
     summary: Summary
     round_trip: float | None = None
+    virtual_round_trip: float | None = None
     violations: tuple[str, ...] = ()
     leftovers: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     notes: tuple[str, ...] = ()

@@ -27,6 +27,8 @@ _HEADINGS = (
 
 def time_scale(report: Report) -> str:
     """Speed, and one round trip in emulated time: hypercalls take real time, which the scale stretches."""
+    if report.virtual_round_trip is not None:
+        return f"virtual time; one round trip = {report.virtual_round_trip * 1000:.3g} ms emulated"
     scale = f"1 real second = {report.summary.speed:g} emulated seconds"
     if report.round_trip is None:
         return scale

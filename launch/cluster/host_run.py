@@ -2,76 +2,38 @@
 
 from __future__ import annotations
 
-import heapq
 import json
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
 
 from tenacity import RetryError, Retrying, retry_if_not_result, stop_after_delay, wait_fixed
 
-from guests.behaviours import BehaviourFactory
 from guests.process import GuestProcess, guests_process, read_reports
-from guests.report import GuestReport
-from hypervisor.edge import Clock, Identity
+from hypervisor.edge import Clock
 from hypervisor.process import ServeConfig, serve_process
-from hypervisor.public.orders import DestroyOrder, LaunchOrder, Outcome, Stage
-from hypervisor.public.units import Pages, Seconds
+from hypervisor.public.orders import DestroyOrder, LaunchOrder, Outcome
 from hypervisor.public.world import IndefiniteError, RefusedByWireError, World
 from hypervisor.transport import Server, ipc_endpoints, tcp_endpoints
-from launch.arrivals.arrival import Arrival
 from launch.cluster.control import Control, ControlLostError, destroy_all, measure_round_trip
 from launch.cluster.crew import Crew, Member
-from launch.cluster.desk import ROLE, Desk, Enlisted, News
+from launch.cluster.desk import ROLE, Desk, News
 from launch.cluster.host_config import host_config
+from launch.cluster.host_plan import HostPlan, HostResult
+from launch.cluster.house import House, farewell_notes
 from launch.cluster.leftovers import Identified, find_leftovers
-from launch.cluster.plans import GuestPlan, Kind, guest_config, plan_built
+from launch.cluster.plans import guest_config
 from launch.cluster.population import Resident, populate, wait_for_balloon_drivers
 from launch.cluster.toolstacks import LOOK_MS, Access, Toolstacks
 from launch.records import append_order, append_outcome, ordered
-from launch.scenario.models import Scenario
-from toolstack.interface import Scheme
 
 READY_SECONDS: Final = 60.0
 """Real seconds for a party to come up."""
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Plugins:
-    """Classes handed over as such, by the name a scenario calls them: of a notebook, say."""
-
-    schemes: Mapping[str, type[Scheme]] = field(default_factory=dict[str, type[Scheme]])
-    behaviours: Mapping[str, BehaviourFactory] = field(default_factory=dict[str, BehaviourFactory])
-
-
-@dataclass(frozen=True, slots=True)
-class HostPlan:
-    """What is to be run: the same for every scheme of a repeat."""
-
-    scenario: Scenario
-    repeat: int
-    guests: Sequence[GuestPlan]
-    arrivals: Sequence[Arrival]
-    plugins: Plugins = field(default_factory=Plugins)
-
-
-@dataclass(slots=True)
-class HostResult:
-    """What came of it."""
-
-    ordered_at: dict[int, Seconds] = field(default_factory=dict[int, Seconds])
-    outcomes: list[Outcome] = field(default_factory=list[Outcome])
-    reports: tuple[GuestReport, ...] = ()
-    leftovers: tuple[str, ...] = ()
-    violations: tuple[str, ...] = ()
-    notes: list[str] = field(default_factory=list[str])
-    round_trip: Seconds | None = None
 
 
 class PartyLostError(Exception):
@@ -109,10 +71,7 @@ class HostRun:
             plan.scenario, scheme, plan.repeat, plan.plugins.schemes, folder, crew, self._epoch, say
         )
         self._guests: dict[Identified, Member] = {}
-        self._lifetime_max: dict[Identified, Pages] = {}
-        self._built: dict[int, Outcome] = {}
-        self._orders: dict[int, LaunchOrder] = {}
-        self._expiries: list[tuple[Seconds, int]] = []
+        self._house = House(plan, self._result)
         (folder / "guests").mkdir(exist_ok=True)
 
     def run(self) -> HostResult:
@@ -216,79 +175,44 @@ class HostRun:
         )
         member = self._crew.start(configs[0].name, guests_process, process, self._plan.plugins.behaviours)
         for one in residents:
-            key = (one.identity.domid, one.identity.incarnation)
-            self._guests[key] = member
-            if one.max_pages is not None:
-                self._lifetime_max[key] = one.max_pages
+            self._guests[one.key] = member
+            self._house.moved_in(one)
 
     # ---- the run itself
 
     def _keep_house(self, desk: Desk, hypervisor: Member) -> None:
         """Until the duration is over: orders out in time, built domains started, old ones ended."""
-        arrivals = list(enumerate(self._plan.arrivals, start=1))
-        arrivals.reverse()
         while self._clock.now() < self._scenario.duration:
             if not hypervisor.alive:
                 raise PartyLostError(hypervisor.ending())
-            now = self._clock.now()
-            while arrivals and arrivals[-1][1].t <= now:
-                self._order(desk, *arrivals.pop())
-            while self._expiries and self._expiries[0][0] <= now:
-                self._expire(desk, heapq.heappop(self._expiries)[1])
+            for order in self._house.due(self._clock.now()):
+                self._order(desk, order)
             self._take_news(desk.look(LOOK_MS))
 
-    def _order(self, desk: Desk, number: int, arrival: Arrival) -> None:
-        order = LaunchOrder(
-            order=number,
-            pages=arrival.pages,
-            max_pages=arrival.pages,
-            builder=self._scenario.toolstack.builder,
-            vcpus=arrival.vcpus,
-            lifetime=arrival.lifetime,
-        )
-        self._orders[number] = order
-        self._result.ordered_at[number] = self._clock.now()
-        append_order(self._folder, ordered(order, self._result.ordered_at[number]))
-        if not desk.launch(order):
-            self._result.notes.append(f"order {number}: no toolstack is left to take it")
+    def _order(self, desk: Desk, order: LaunchOrder | DestroyOrder) -> None:
+        if isinstance(order, LaunchOrder):
+            now = self._clock.now()
+            append_order(self._folder, ordered(order, now))
+            self._house.ordered(order, now, desk.launch(order))
+            return
+        self._crew.dismiss(self._guests.pop(self._house.inhabitant(order)))
+        if not desk.destroy(order):
+            self._house.not_destroyed(order)
 
     def _take_news(self, news: News) -> None:
         self._result.notes += news.complaints
         for _, outcome in news.outcomes:
-            self._record(outcome)
-            if outcome.stage == Stage.BUILT:
-                self._settle_in(outcome)
+            self._take_outcome(outcome)
         for one in news.farewells:
-            self._say_farewell(one)
+            assert one.farewell is not None
+            self._result.notes += farewell_notes(one.name, one.farewell)
 
-    def _record(self, outcome: Outcome) -> None:
+    def _take_outcome(self, outcome: Outcome) -> None:
         """What the toolstacks said, in the order in which it was heard."""
-        self._result.outcomes.append(outcome)
         append_outcome(self._folder, outcome)
-
-    def _say_farewell(self, one: Enlisted) -> None:
-        assert one.farewell is not None
-        self._result.notes += [f"{one.name}: could not undo: {line}" for line in one.farewell.leftovers]
-        self._result.notes += [f"{one.name}: {name}: {told}" for name, told in one.farewell.notes.items()]
-
-    def _settle_in(self, outcome: Outcome) -> None:
-        """A built domain is a guest: its process starts, and its lifetime runs."""
-        order = self._orders[outcome.order]
-        self._built[outcome.order] = outcome
-        if order.lifetime is not None:
-            heapq.heappush(self._expiries, (outcome.time + order.lifetime, order.order))
-        kind: Kind = "pv" if order.builder.startswith("pv") else "hvm"
-        name = f"guest-{outcome.domid}-{outcome.incarnation}"
-        identity = Identity(outcome.domid, outcome.incarnation, outcome.secret, name)
-        plan = plan_built(self._scenario, order, self._plan.repeat)
-        self._start_guest_process([Resident(plan, kind, identity, outcome.frames, None)])
-
-    def _expire(self, desk: Desk, number: int) -> None:
-        outcome = self._built[number]
-        member = self._guests.pop((outcome.domid, outcome.incarnation))
-        self._crew.dismiss(member)
-        if not desk.destroy(DestroyOrder(number, outcome.domid)):
-            self._result.notes.append(f"order {number}: the toolstack that built it cannot destroy it")
+        resident = self._house.heard(outcome)
+        if resident is not None:
+            self._start_guest_process([resident])
 
     # ---- going down
 
@@ -301,7 +225,7 @@ class HostRun:
 
     def _close_books(self, hypervisor: Member) -> None:
         """Leftovers first, then the clean-up, then what the hypervisor itself says about its books."""
-        running, lifetime_max = tuple(self._guests), self._lifetime_max
+        running, lifetime_max = tuple(self._guests), self._house.lifetime_max
         found = self._ask(hypervisor, lambda world: find_leftovers(world, lifetime_max, running))
         self._result.leftovers = found
         self._ask(hypervisor, destroy_all)

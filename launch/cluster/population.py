@@ -18,7 +18,7 @@ from hypervisor.public.domctl import (
 )
 from hypervisor.public.errors import errno_name
 from hypervisor.public.requests import Reply, Request
-from hypervisor.public.units import DOMID_ANY, PAGE_SIZE, Pages, Runs, pages_to_kib
+from hypervisor.public.units import DOMID_ANY, PAGE_SIZE, DomId, Pages, Runs, pages_to_kib
 from hypervisor.public.world import World
 from hypervisor.public.xenstore import (
     StoreRead,
@@ -48,6 +48,11 @@ class Resident:
     frames: Runs
     max_pages: Pages | None
     """What its max_pages is outside a clamp; None when the launcher did not set it."""
+
+    @property
+    def key(self) -> tuple[DomId, int]:
+        """(domid, incarnation)."""
+        return self.identity.domid, self.identity.incarnation
 
 
 async def populate(world: World, plans: Sequence[GuestPlan], scenario: Scenario) -> list[Resident]:

@@ -11,3 +11,8 @@ def stream(seed: int, repeat: int, purpose: str) -> Random:
 def number(seed: int, repeat: int, purpose: str) -> int:
     """A 63-bit number for a party that seeds a stream of its own."""
     return stream(seed, repeat, purpose).getrandbits(63)
+
+
+def toolstack_seed(seed: int, repeat: int, toolstack: int) -> str:
+    """The seed of a toolstack's stream; toolstacks count from 0."""
+    return f"{seed}/{repeat}/toolstack {toolstack}"

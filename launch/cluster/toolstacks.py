@@ -13,6 +13,7 @@ from typing import Final
 from hypervisor.edge import SharedEpoch
 from launch.cluster.crew import Crew, Member
 from launch.cluster.desk import Desk, News
+from launch.cluster.streams import toolstack_seed
 from launch.errors import UsageError
 from launch.scenario.models import Scenario
 from toolstack.interface import Scheme
@@ -102,7 +103,7 @@ class Toolstacks:
             orders_secret=access.orders_secret,
             speed=self.scenario.speed,
             epoch_ns=self.epoch,
-            seed=f"{self.scenario.seed}/{self.repeat}/toolstack {number}",
+            seed=toolstack_seed(self.scenario.seed, self.repeat, number),
             history=self.folder / f"toolstack-{number}.history",
         )
         return self.crew.start(f"toolstack-{number}", toolstack_process, process)

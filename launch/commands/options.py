@@ -23,3 +23,11 @@ OutOption: TypeAlias = Annotated[
 JsonOption: TypeAlias = Annotated[
     bool, typer.Option("--json", help="One JSON document on standard output, progress on standard error.")
 ]
+SchemeOption: TypeAlias = Annotated[
+    str | None, typer.Option("--scheme", metavar="A,B", help="Schemes to run, instead of the scenario's.")
+]
+
+
+def scheme_names(scheme: str | None) -> list[str] | None:
+    """The names in a --scheme; None when it was not given."""
+    return None if scheme is None else [name.strip() for name in scheme.split(",")]

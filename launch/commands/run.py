@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime
-from typing import Annotated
 
-import typer
 from rich.console import Console
 
 from launch.cluster.run import check_run, run_scenario
-from launch.commands.options import JsonOption, OutOption, ScenarioArgument, SeedOption, SetOption
+from launch.commands.options import (
+    JsonOption,
+    OutOption,
+    ScenarioArgument,
+    SchemeOption,
+    SeedOption,
+    SetOption,
+    scheme_names,
+)
+from launch.commands.showing import leave, show
 from launch.errors import UsageError
 from launch.results import Results, open_results
 from launch.scenario.load import Loaded, load_scenario
 from launch.scenario.world import check_behaviour, check_traces
 from launch.summary import Report
-from launch.tables import markdown, remarks, rich_table
-
-SchemeOption = Annotated[
-    str | None, typer.Option("--scheme", metavar="A,B", help="Schemes to run, instead of the scenario's.")
-]
+from launch.tables import markdown
 
 
 def run(
@@ -32,15 +34,14 @@ def run(
     json: JsonOption = False,
 ) -> None:
     """Launch a cluster of guests, let toolstacks build domains under rival schemes, and say who was right."""
-    schemes = None if scheme is None else [name.strip() for name in scheme.split(",")]
-    loaded = load_scenario(scenario, sets or (), seed, schemes)
+    loaded = load_scenario(scenario, sets or (), seed, scheme_names(scheme))
     check_traces(loaded)
     check_behaviour(loaded)
     check_run(loaded)
     results = open_results(loaded, out, datetime.now(UTC))
     report = _run(loaded, results)
-    _show(report, results, json)
-    raise typer.Exit(0 if report.summary.valid else 1)
+    show(report, results.path, json)
+    leave(report)
 
 
 def _run(loaded: Loaded, results: Results) -> Report:
@@ -59,15 +60,3 @@ def _run(loaded: Loaded, results: Results) -> Report:
             results.link_latest()
         else:
             results.discard()
-
-
-def _show(report: Report, results: Results, json: bool) -> None:
-    if json:
-        sys.stdout.buffer.write(report.summary.to_json())
-        sys.stdout.flush()
-        return
-    console = Console(highlight=False)
-    console.print(rich_table(report))
-    for line in remarks(report):
-        console.print(line, markup=False)
-    console.print(str(results.path), markup=False, soft_wrap=True)

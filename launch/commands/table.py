@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 COMMANDS: Final = MappingProxyType(
     {
         "run": "launch.commands.run",
+        "simulate": "launch.commands.simulate",
         "serve": "launch.commands.serve",
         "scenarios": "launch.commands.scenarios",
         "clean": "launch.commands.clean",

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from hypervisor.core.machine import Machine, Operation, StepResult
-from hypervisor.core.steps import Caller, Emission
+from hypervisor.core.steps import Caller, Emission, Step
 from hypervisor.public.errors import WireError
 from hypervisor.public.requests import Event, Reply, Request, VirqEvent
 from hypervisor.public.units import DOMID_DOM0, VIRQ_DOM_EXC, DomId, Seconds
@@ -86,6 +86,11 @@ class Simulator:
         """Run a party's main coroutine in its world."""
         return world.spawn(main(world), name)
 
+    def failed(self) -> SimWorld | None:
+        """The party whose exception left `run` last."""
+        task = self.loop.failed
+        return next((world for world in self._worlds.values() if world.owns(task)), None)
+
     def kill(self, world: SimWorld) -> None:
         """SIGKILL: no task of that party moves again. What it asked for still happens."""
         self._worlds.pop(world.caller, None)
@@ -98,13 +103,17 @@ class Simulator:
 
         Raises what a task raised that nobody awaits; the run can be continued afterwards.
         """
-        while not (stop is not None and stop()) and self._move(until):
-            pass
+        while not (stop is not None and stop()):
+            self.loop.run_ready(self.now)
+            if self.step():
+                continue
+            if stop is not None and stop():
+                return  # before time goes on
+            if not self._advance(until):
+                return
 
-    def _move(self, until: Seconds | None) -> bool:
-        self.loop.run_ready(self.now)
-        if self.step():
-            return True
+    def _advance(self, until: Seconds | None) -> bool:
+        """Go on to the next timer; False when there is none before `until`."""
         when = self.loop.next_timer()
         if when is None or (until is not None and when > until):
             self.now = self.now if until is None else max(self.now, until)
@@ -119,6 +128,10 @@ class Simulator:
     def stuck(self) -> list[Operation]:
         """Operations that cannot: parked, or waiting for a lock."""
         return [operation for operation in self._waiting if not self.machine.is_runnable(operation)]
+
+    def pending(self) -> list[Step]:
+        """What the requests under way will do next."""
+        return [one.pending for one in self._waiting if one.pending is not None]
 
     def step(self) -> bool:
         """Let one operation take one atomic step; False when none can."""
@@ -287,6 +300,10 @@ class SimWorld:
         self._tasks = [one for one in self._tasks if not one.done()]
         self._tasks.append(task)
         return task
+
+    def owns(self, task: Task[Any] | None) -> bool:
+        """True when that task was started here and nothing has been started since it ended."""
+        return task in self._tasks
 
     def notify(self, event: Event) -> None:
         """An event arrived."""

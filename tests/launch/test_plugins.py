@@ -12,7 +12,7 @@ import pytest
 
 from hypervisor.public.domctl import MaxMem
 from hypervisor.public.units import Pages, Seconds
-from launch.cluster.host_run import Plugins
+from launch.cluster.host_plan import Plugins
 from launch.cluster.run import check_run, run_scenario
 from launch.results import open_results
 from launch.scenario.load import load_scenario

@@ -1,0 +1,48 @@
+"""What is to be run on one host and what came of it: the same for real processes and for virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from guests.behaviours import BehaviourFactory
+from guests.report import GuestReport
+from hypervisor.public.orders import Outcome
+from hypervisor.public.units import Seconds
+from launch.arrivals.arrival import Arrival
+from launch.cluster.plans import GuestPlan
+from launch.scenario.models import Scenario
+from toolstack.interface import Scheme
+
+
+@dataclass(frozen=True, slots=True)
+class Plugins:
+    """Classes handed over as such, by the name a scenario calls them: of a notebook, say."""
+
+    schemes: Mapping[str, type[Scheme]] = field(default_factory=dict[str, type[Scheme]])
+    behaviours: Mapping[str, BehaviourFactory] = field(default_factory=dict[str, BehaviourFactory])
+
+
+@dataclass(frozen=True, slots=True)
+class HostPlan:
+    """What is to be run: the same for every scheme of a repeat."""
+
+    scenario: Scenario
+    repeat: int
+    guests: Sequence[GuestPlan]
+    arrivals: Sequence[Arrival]
+    plugins: Plugins = field(default_factory=Plugins)
+
+
+@dataclass(slots=True)
+class HostResult:
+    """What came of it."""
+
+    ordered_at: dict[int, Seconds] = field(default_factory=dict[int, Seconds])
+    outcomes: list[Outcome] = field(default_factory=list[Outcome])
+    reports: tuple[GuestReport, ...] = ()
+    leftovers: tuple[str, ...] = ()
+    violations: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list[str])
+    round_trip: Seconds | None = None
+    """Real seconds of one hypercall; None where no real time passes."""

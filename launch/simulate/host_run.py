@@ -1,0 +1,358 @@
+"""One scheme on one host, once, in virtual time: what `launch.cluster.host_run` does with processes.
+
+The guest kernels, the toolstacks' service, schemes and builder, the launcher's book and the accounting are
+those of a real run. Only the wire and the clock are not: links have a delay, and nothing else takes time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import cycle
+from pathlib import Path
+from random import Random
+from typing import Any, Final, TypeVar
+
+from guests.kernel.kernel import GuestKernel
+from guests.report import GuestReport
+from hypervisor.core.host import new_host
+from hypervisor.core.machine import Machine, Operation, StepResult
+from hypervisor.core.releases import release
+from hypervisor.core.watch import Watch
+from hypervisor.public.orders import DestroyOrder, Dismiss, LaunchOrder, Outcome
+from hypervisor.public.units import DOMID_DOM0, Seconds
+from hypervisor.public.world import World
+from launch.cluster.control import destroy_all
+from launch.cluster.host_config import host_config
+from launch.cluster.host_plan import HostPlan, HostResult
+from launch.cluster.house import House, farewell_notes
+from launch.cluster.leftovers import Identified, find_leftovers
+from launch.cluster.plans import guest_config
+from launch.cluster.population import Resident, populate, wait_for_balloon_drivers
+from launch.cluster.streams import toolstack_seed
+from launch.simulate.evidence import Evidence
+from launch.simulate.links import Links
+from launch.simulate.world import Simulator, SimWorld
+from toolstack.interface import Scheme
+from toolstack.registry import make_scheme
+from toolstack.service import Service
+
+T = TypeVar("T")
+
+BEFORE_TIME: Final[Seconds] = -1.0
+"""When the host is populated and its guests boot; the same second for all, since nothing takes time yet."""
+LAUNCHER: Final = 1
+"""The launcher's incarnation as the control domain; toolstacks follow."""
+FAREWELL_SECONDS: Final[Seconds] = 600.0
+"""Emulated seconds for the toolstacks to put back what they changed."""
+DRAIN_SECONDS: Final[Seconds] = 1.0
+"""Emulated seconds for calls under way at the end."""
+USUAL: Final = Links()
+
+
+@dataclass(slots=True)
+class VirtualResult(HostResult):
+    """What came of a run in virtual time. Everything in it is a function of plan, scheme and links."""
+
+    steps: int = 0
+    """Atomic steps of the hypervisor."""
+    host_digest: str = ""
+    """Of the host's state at the end, before anything is cleaned up."""
+    journal_digest: str = ""
+    """Of every byte of the journal; "" when no evidence is kept."""
+    evidence: Evidence | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Toolstack:
+    """One toolstack at work."""
+
+    name: str
+    world: SimWorld
+    service: Service
+    lost: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class _Guest:
+    """One guest, alive or not: its report stays."""
+
+    name: str
+    world: SimWorld
+    kernel: GuestKernel
+    lost: bool = False
+
+
+@dataclass(slots=True)
+class _Parties:
+    """Everyone beside the hypervisor."""
+
+    toolstacks: list[_Toolstack] = field(default_factory=list[_Toolstack])
+    guests: list[_Guest] = field(default_factory=list[_Guest])
+    inhabitants: dict[Identified, _Guest] = field(default_factory=dict[Identified, _Guest])
+    """The guests whose domain has not been given up, by domain."""
+
+    def everyone(self) -> list[_Toolstack | _Guest]:
+        """Toolstacks and guests."""
+        return [*self.toolstacks, *self.guests]
+
+
+def run_virtual(
+    plan: HostPlan,
+    scheme: str,
+    links: Links = USUAL,
+    folder: Path | None = None,
+    *,
+    evidence: bool = True,
+) -> VirtualResult:
+    """Run one scheme on one host in virtual time.
+
+    `folder` gets the files that a real run leaves; `evidence=False` keeps none, which is faster. UsageError
+    for a host that cannot hold its guests, SchemeError for a scheme that cannot be had.
+    """
+    run = VirtualRun(plan, scheme, links, evidence or folder is not None)
+    result = run.run()
+    if folder is not None and result.evidence is not None:
+        result.evidence.write(folder)
+    return result
+
+
+class VirtualRun:
+    """One run on one host. Make it, call `run`, throw it away."""
+
+    def __init__(self, plan: HostPlan, scheme: str, links: Links, evidence: bool) -> None:
+        self._plan = plan
+        self._scenario = plan.scenario
+        self._scheme = scheme
+        self._links = links
+        self._result = VirtualResult()
+        self._house = House(plan, self._result)
+        self._parties = _Parties()
+        config = host_config(plan.scenario.host)
+        self._machine = Machine(new_host(config, release(plan.scenario.release)))
+        self._watch = Watch(self._machine.host)
+        self._evidence = (
+            Evidence(plan.scenario.release, config, lambda: self._simulator.now, -BEFORE_TIME)
+            if evidence
+            else None
+        )
+        self._simulator = Simulator(self._machine, observe=self._observe, history=self._evidence)
+        self._simulator.now = BEFORE_TIME
+        self._launcher = self._control_world(LAUNCHER, "launcher-1", Random(0))
+        self._in_charge: dict[int, _Toolstack] = {}
+        self._called_at: Seconds | None = None
+
+    def run(self) -> VirtualResult:
+        """From nothing to nothing."""
+        residents = self._ask(lambda world: populate(world, self._plan.guests, self._scenario))
+        for one in residents:
+            self._start_guest(one)
+        self._ask(lambda world: wait_for_balloon_drivers(world, residents))
+        self._simulator.link_delay = self._links.delay  # coming up takes no time
+        self._start_toolstacks()
+        self._go_on(until=0.0)
+        self._keep_house()
+        self._go_on(until=self._scenario.duration)
+        self._dismiss_toolstacks()
+        self._stop_guests()
+        self._close_books()
+        return self._result
+
+    # ---- the machine's side
+
+    def _observe(self, operation: Operation, result: StepResult) -> None:
+        if self._evidence is not None:
+            self._evidence.step(operation, result)
+        self._note_violations(self._watch.look_when_due(self._simulator.pending))
+
+    def _note_violations(self, found: list[str]) -> None:
+        if self._evidence is not None:
+            for text in found:
+                self._evidence.note("violation", {"text": text})
+
+    def _go_on(self, until: Seconds, stop: Callable[[], bool] | None = None) -> None:
+        """Let everybody live; a party that raises is lost, and the others go on."""
+        while True:
+            try:
+                self._simulator.run(until, stop)
+            except Exception as error:  # a plug-in may raise anything
+                self._lose(error)
+            else:
+                return
+
+    def _lose(self, error: Exception) -> None:
+        world = self._simulator.failed()
+        if world is None or world is self._launcher:
+            raise error
+        self._simulator.kill(world)
+        for one in self._parties.everyone():
+            if one.world is world:
+                one.lost = True
+                self._result.notes.append(f"{one.name} ended: {type(error).__name__}: {error}")
+
+    def _ask(self, body: Callable[[World], Coroutine[Any, Any, T]]) -> T:
+        """Run a coroutine as the control domain while the others go on. Raises what it raised."""
+        task = self._launcher.spawn(body(self._launcher), "launcher")
+        while not task.done():
+            self._go_on(self._simulator.now + FAREWELL_SECONDS, task.done)
+        return task.result()
+
+    # ---- parties
+
+    def _control_world(self, incarnation: int, name: str, rng: Random) -> SimWorld:
+        if self._evidence is not None:
+            header = {} if incarnation == LAUNCHER else {"toolstack": name}
+            self._evidence.enter((DOMID_DOM0, incarnation), name, header)
+        return self._simulator.world(DOMID_DOM0, incarnation, rng)
+
+    def _start_guest(self, resident: Resident) -> None:
+        config = guest_config(
+            self._scenario, resident.plan, resident.kind, resident.identity, resident.frames
+        )
+        if self._evidence is not None:
+            self._evidence.enter(resident.key, f"guests/{config.name}", {"guests": [config.name]})
+        world = self._simulator.world(config.domid, config.incarnation, Random(config.seed))
+        kernel = GuestKernel(world, config, behaviours=self._plan.plugins.behaviours)
+        guest = _Guest(config.name, world, kernel)
+        self._parties.guests.append(guest)
+        self._parties.inhabitants[resident.key] = guest
+        self._house.moved_in(resident)
+        world.spawn(kernel.run(), config.name)
+
+    def _start_toolstacks(self) -> None:
+        table = self._scenario.toolstack
+        for number in range(table.count):
+            name = f"toolstack-{number}"
+            seed = toolstack_seed(self._scenario.seed, self._plan.repeat, number)
+            world = self._control_world(LAUNCHER + 1 + number, name, Random(seed))
+            service = Service(
+                world,
+                self._make_scheme(),
+                self._reported,
+                parallel=table.parallel,
+                pages_per_second=table.pages_per_second,
+            )
+            self._parties.toolstacks.append(_Toolstack(name, world, service))
+        self._turns = cycle(self._parties.toolstacks)
+
+    def _make_scheme(self) -> Scheme:
+        parameters = self._scenario.scheme.get(self._scheme, {})
+        plugin = self._plan.plugins.schemes.get(self._scheme)
+        return make_scheme(self._scheme, parameters) if plugin is None else plugin(parameters)
+
+    # ---- orders out, outcomes in
+
+    def _keep_house(self) -> None:
+        """Give what is due, and look again when the next order is."""
+        now = self._simulator.now
+        if now >= self._scenario.duration:
+            return
+        for order in self._house.due(now):
+            if isinstance(order, LaunchOrder):
+                if self._evidence is not None:
+                    self._evidence.order(order)
+                self._house.ordered(order, now, self._launch(order))
+            else:
+                self._destroy(order)
+        self._look_again()
+
+    def _look_again(self) -> None:
+        due = self._house.next_due()
+        if due is not None and (self._called_at is None or due < self._called_at):
+            self._called_at = due
+            self._simulator.loop.call_at(due, self._called)
+
+    def _called(self) -> None:
+        self._called_at = None
+        self._keep_house()
+
+    def _launch(self, order: LaunchOrder) -> bool:
+        turns = (next(self._turns) for _ in self._parties.toolstacks)
+        one = next((one for one in turns if not one.lost), None)
+        if one is None:
+            return False
+        self._in_charge[order.order] = one
+        self._simulator.after_link(partial(one.service.take, order))
+        return True
+
+    def _destroy(self, order: DestroyOrder) -> None:
+        guest = self._parties.inhabitants.pop(self._house.inhabitant(order))
+        guest.kernel.stop()
+        one = self._in_charge[order.order]
+        if one.lost:
+            self._house.not_destroyed(order)
+        else:
+            self._simulator.after_link(partial(one.service.take, order))
+
+    def _reported(self, outcome: Outcome) -> None:
+        self._simulator.after_link(partial(self._heard, outcome))
+
+    def _heard(self, outcome: Outcome) -> None:
+        if self._evidence is not None:
+            self._evidence.outcome(outcome)
+        resident = self._house.heard(outcome)
+        if resident is not None:
+            self._start_guest(resident)
+            self._look_again()
+
+    # ---- going down
+
+    def _dismiss_toolstacks(self) -> None:
+        staff = [one for one in self._parties.toolstacks if not one.lost]
+        for one in staff:
+            one.service.take(Dismiss())
+        self._go_on(
+            self._simulator.now + FAREWELL_SECONDS,
+            lambda: all(one.lost or one.service.finished for one in staff),
+        )
+        for one in staff:
+            if one.service.finished:
+                self._result.notes += farewell_notes(one.name, one.service.farewell())
+            elif not one.lost:
+                text = f"{one.name}: no farewell within {FAREWELL_SECONDS:g} s, stopped"
+                self._result.notes.append(text)
+            self._simulator.kill(one.world)
+
+    def _stop_guests(self) -> None:
+        for guest in self._parties.guests:
+            guest.kernel.stop()
+        self._go_on(self._simulator.now)
+        reports = [guest.kernel.report() for guest in self._parties.guests]
+        self._result.reports = tuple(sorted(reports, key=_by_domain))
+        if self._evidence is not None:
+            self._evidence.reports(self._result.reports)
+
+    def _close_books(self) -> None:
+        """Leftovers first, then the clean-up, then whether the books balance."""
+        running = tuple(self._parties.inhabitants)
+        found = self._ask(lambda world: find_leftovers(world, self._house.lifetime_max, running))
+        self._result.leftovers = found
+        self._result.host_digest = self._machine.host.digest().hex()
+        self._ask(destroy_all)
+        self._go_on(self._simulator.now + DRAIN_SECONDS)
+        self._note_violations(self._watch.look_at_everything(self._simulator.pending()))
+        self._result.violations = tuple(self._watch.violations)
+        if not any(one.lost for one in self._parties.everyone()):
+            self._result.violations += tuple(f"I10: left over: {line}" for line in found)
+        self._result.steps = self._simulator.steps
+        self._close_evidence()
+
+    def _close_evidence(self) -> None:
+        if self._evidence is None:
+            return
+        self._evidence.end(
+            {
+                "steps": self._simulator.steps,
+                "commit": self._machine.commit,
+                "violations": self._watch.violations,
+                "host_digest": self._result.host_digest,
+            }
+        )
+        self._evidence.close()
+        self._result.journal_digest = self._evidence.journal_digest()
+        self._result.evidence = self._evidence
+
+
+def _by_domain(report: GuestReport) -> Identified:
+    return report.domid, report.incarnation
