@@ -11,7 +11,7 @@ import json
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +21,7 @@ import msgspec
 from hypervisor.core.host import Host, HostConfig, new_host
 from hypervisor.core.machine import Machine, Operation, StepResult
 from hypervisor.core.releases import release
-from hypervisor.core.sources import Refusal
+from hypervisor.core.sources import Refusal, refused_allocations
 from hypervisor.core.steps import Caller, Emission, Step
 from hypervisor.core.watch import Watch
 from hypervisor.edge import Clock, SharedEpoch, stop_on_sigterm
@@ -273,19 +273,6 @@ class Hypervisor:
             "refused": refused_allocations(self._refused),
             "violations": self._watch.violations,
         }
-
-
-def refused_allocations(refused: Mapping[Refusal, int]) -> list[dict[str, Any]]:
-    """One entry for each domain, source and reason: times refused, and pages of the refused extents."""
-    summed: dict[tuple[DomId, str, str], list[int]] = {}
-    for one, times in refused.items():
-        entry = summed.setdefault((one.domid, one.source.value, one.reason.value), [0, 0])
-        entry[0] += times
-        entry[1] += times * one.pages
-    return [
-        {"domid": domid, "source": source, "reason": reason, "times": times, "pages": pages}
-        for (domid, source, reason), (times, pages) in sorted(summed.items())
-    ]
 
 
 def monotonic_ms() -> int:

@@ -4,6 +4,9 @@ The machine knows which requests are under way, which global lock each holds (P9
 are parked; it has no queue and no preference.
 """
 
+from collections import deque
+from collections.abc import Callable
+
 from msgspec import Struct
 
 from hypervisor.core.dispatch import begin
@@ -43,6 +46,10 @@ class StepResult(Struct, frozen=True):
     emissions: tuple[Emission, ...]
     refusals: tuple[Refusal, ...] = ()
     """Allocations that this step refused; nearly always none."""
+
+
+Seen = Callable[[Operation, StepResult], None]
+"""Told of atomic steps."""
 
 
 class Machine:
@@ -98,6 +105,11 @@ class Machine:
             reply = self._finish(operation, finished.value, commit)
         if step.lock is not None:
             self._release(operation, step.lock)
+        return self._result(step, reply)
+
+    def _result(self, step: Step, reply: Reply | None) -> StepResult:
+        """What the step just done came to; whoever it wakes can move."""
+        host = self.host
         emissions: tuple[Emission, ...] = ()
         if host.emissions:
             emissions = tuple(host.emissions)
@@ -108,7 +120,50 @@ class Machine:
             host.refusals.clear()
         if host.unpaused or host.gone:
             self._wake()
-        return StepResult(commit, step.name, reply, emissions, refusals)
+        return StepResult(host.commit, step.name, reply, emissions, refusals)
+
+    def take_turns(self, waiting: deque[Operation], seen: Seen | None) -> tuple[Operation, StepResult] | None:
+        """A step for each that can take one, longest waiting first, until one of them emits or replies.
+
+        What `step` does, again and again, for whoever knows that nobody else can come in between. The one that
+        ended it is out of `waiting`; None when none can move. `seen` is told of the steps before that.
+        """
+        host = self.host
+        while True:
+            operation = self._next_of(waiting)
+            if operation is None:
+                return None
+            step = operation.pending
+            assert step is not None
+            if step.lock is not None or not operation.first_commit:
+                result = self.step(operation)
+            else:
+                host.commit += 1
+                host.current = operation.caller.domid
+                try:
+                    operation.pending = operation.steps.send(None)
+                except StopIteration as finished:
+                    reply = self._finish(operation, finished.value, host.commit)
+                    return operation, self._result(step, reply)
+                if not (host.emissions or host.refusals or host.unpaused or host.gone):
+                    if seen is not None:
+                        seen(operation, StepResult(host.commit, step.name, None, ()))
+                    waiting.append(operation)
+                    continue
+                result = self._result(step, None)
+            if result.reply is not None or result.emissions:
+                return operation, result
+            if seen is not None:
+                seen(operation, result)
+            waiting.append(operation)
+
+    def _next_of(self, waiting: deque[Operation]) -> Operation | None:
+        if waiting and self.is_runnable(waiting[0]):
+            return waiting.popleft()
+        found = next((one for one in waiting if self.is_runnable(one)), None)
+        if found is not None:
+            waiting.remove(found)
+        return found
 
     def run(self, operation: Operation) -> Reply:
         """Do all its steps with nobody in between; drops events and refusals. AssertionError under a lock.

@@ -1,5 +1,6 @@
 """Where memory is asked for, and why it was not to be had: values beside the rules, which never read them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -52,3 +53,16 @@ class Refusal:
     """Of the extent or put that was refused; a populate stops there, whatever else it had asked for."""
     source: Source
     reason: Reason
+
+
+def refused_allocations(refused: Mapping[Refusal, int]) -> list[dict[str, int | str]]:
+    """One entry for each domain, source and reason: times refused, and pages of the refused extents."""
+    summed: dict[tuple[DomId, str, str], list[int]] = {}
+    for one, times in refused.items():
+        entry = summed.setdefault((one.domid, one.source.value, one.reason.value), [0, 0])
+        entry[0] += times
+        entry[1] += times * one.pages
+    return [
+        {"domid": domid, "source": source, "reason": reason, "times": times, "pages": pages}
+        for (domid, source, reason), (times, pages) in sorted(summed.items())
+    ]

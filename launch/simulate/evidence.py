@@ -7,6 +7,7 @@ one more at each record, which makes the order of the records the order of the e
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -17,10 +18,11 @@ import msgspec
 from guests.report import GuestReport
 from hypervisor.core.host import HostConfig
 from hypervisor.core.machine import Operation, StepResult
+from hypervisor.core.sources import Refusal, refused_allocations
 from hypervisor.journal import HistoryWriter, JournalWriter
 from hypervisor.public.orders import LaunchOrder, Outcome
 from hypervisor.public.requests import Reply, Request
-from hypervisor.public.units import DomId, Seconds
+from hypervisor.public.units import Commit, DomId, Seconds
 from launch.records import ORDERS, OUTCOMES, order_line, ordered, outcome_line
 
 JOURNAL: Final = "journal.msgpack"
@@ -48,6 +50,8 @@ class Evidence:
         self._before = before
         self._moment = 0
         self._now = now
+        self._last: tuple[Seconds, Commit] = (-before, 0)
+        self._refused: Counter[Refusal] = Counter()
         header = {
             "release": release,
             "host": msgspec.to_builtins(host),
@@ -77,6 +81,9 @@ class Evidence:
 
     def step(self, operation: Operation, result: StepResult) -> None:
         """An atomic step."""
+        self._clock()
+        self._refused.update(result.refusals)
+        self._last = self._now(), result.commit
         first = operation.first_commit == result.commit
         caller = operation.caller
         self._journal.step(
@@ -88,9 +95,19 @@ class Evidence:
             result.reply,
         )
 
+    def _clock(self) -> None:
+        """When the steps so far were done, once the millisecond in which they were is over."""
+        now, commit = self._last
+        if self._ms(self._now()) != self._ms(now):
+            self._journal.clock(self._ms(now), commit, now)
+            self._last = self._now(), commit
+
+    def _ms(self, now: Seconds) -> int:
+        return round((now + self._before) * 1e3)
+
     def note(self, kind: str, fields: Mapping[str, object]) -> None:
         """Something that changed no book."""
-        self._journal.note(kind, round((self._now() + self._before) * 1e3), fields)
+        self._journal.note(kind, self._ms(self._now()), fields)
 
     def invoked(self, domid: DomId, incarnation: int, seq: int, requests: tuple[Request, ...]) -> None:
         """A party called."""
@@ -116,8 +133,11 @@ class Evidence:
 
     def end(self, stats: Mapping[str, object]) -> None:
         """The hypervisor stops in good order: the journal's last note, and hypervisor.json."""
-        self.note("end", stats)
-        self._sheet(STATS).write(msgspec.json.encode(stats) + b"\n")
+        now, commit = self._last
+        self._journal.clock(self._ms(now), commit, now)
+        told = {**stats, "refused": refused_allocations(self._refused)}
+        self.note("end", told)
+        self._sheet(STATS).write(msgspec.json.encode(told) + b"\n")
 
     # ---- what remains
 

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 from guests.kernel.kernel import GuestKernel
 from guests.report import GuestReport
 from hypervisor.core.host import new_host
-from hypervisor.core.machine import Machine, Operation, StepResult
+from hypervisor.core.machine import Machine
 from hypervisor.core.releases import release
 from hypervisor.core.watch import Watch
 from hypervisor.public.orders import DestroyOrder, Dismiss, LaunchOrder, Outcome
@@ -137,7 +137,13 @@ class VirtualRun:
             if evidence
             else None
         )
-        self._simulator = Simulator(self._machine, observe=self._observe, history=self._evidence)
+        self._simulator = Simulator(
+            self._machine,
+            observe=None if self._evidence is None else self._evidence.step,
+            history=self._evidence,
+            watch=lambda: self._note_violations(self._watch.look_when_due(self._simulator.pending)),
+            batch=True,
+        )
         self._simulator.now = BEFORE_TIME
         self._launcher = self._control_world(LAUNCHER, "launcher-1", Random(0))
         self._in_charge: dict[int, _Toolstack] = {}
@@ -160,11 +166,6 @@ class VirtualRun:
         return self._result
 
     # ---- the machine's side
-
-    def _observe(self, operation: Operation, result: StepResult) -> None:
-        if self._evidence is not None:
-            self._evidence.step(operation, result)
-        self._note_violations(self._watch.look_when_due(self._simulator.pending))
 
     def _note_violations(self, found: list[str]) -> None:
         if self._evidence is not None:
@@ -345,6 +346,7 @@ class VirtualRun:
             {
                 "steps": self._simulator.steps,
                 "commit": self._machine.commit,
+                "growth": {source.value: pages for source, pages in self._machine.host.growth.items()},
                 "violations": self._watch.violations,
                 "host_digest": self._result.host_digest,
             }

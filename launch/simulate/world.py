@@ -55,10 +55,14 @@ class Simulator:
         link_delay: Seconds = 0.0,
         observe: Observe | None = None,
         history: HistorySink | None = None,
+        watch: Callable[[], None] | None = None,
+        batch: bool = False,
     ) -> None:
         """Without `choose` the runnable operations take turns. `link_delay` is one way, both ways alike.
 
-        `observe` is told of every atomic step, as a journal is.
+        `observe` is told of every atomic step, as a journal is; `watch` is called after each, or after several
+        in a batch, when all that is under way is known again. `batch` takes the steps that nobody can come
+        between in one go, and looks at `run`'s stop after them: the same run, sooner.
         """
         self.machine = machine
         self.loop = Loop()
@@ -67,6 +71,8 @@ class Simulator:
         """Atomic steps done so far."""
         self.link_delay = link_delay
         self._choose = choose
+        self._watch = watch
+        self._batch = batch and choose is None
         self._observe = observe
         self._history = history
         self._waiting: deque[Operation] = deque()  # longest waiting first
@@ -105,7 +111,7 @@ class Simulator:
         """
         while not (stop is not None and stop()):
             self.loop.run_ready(self.now)
-            if self.step():
+            if self._step_together() if self._batch else self.step():
                 continue
             if stop is not None and stop():
                 return  # before time goes on
@@ -142,13 +148,33 @@ class Simulator:
         self.steps += 1
         if self._observe is not None:
             self._observe(operation, result)
+        self._stepped(operation, result)
+        return True
+
+    def _step_together(self) -> bool:
+        """Steps that nobody can come between: all until the next event or reply. False when none can move."""
+        when = self.loop.next_timer()
+        if when is not None and when <= self.now:
+            return self.step()
+        before = self.machine.commit
+        taken = self.machine.take_turns(self._waiting, self._observe)
+        self.steps += self.machine.commit - before
+        if taken is None:
+            return False
+        if self._observe is not None:
+            self._observe(*taken)
+        self._stepped(*taken)
+        return True
+
+    def _stepped(self, operation: Operation, result: StepResult) -> None:
         if result.reply is None:
             self._waiting.append(operation)
         else:
             self._replied(self._calls.pop(operation.number), result.reply)
         if result.emissions:
             self._emit(result.emissions)
-        return True
+        if self._watch is not None:
+            self._watch()
 
     def _next_operation(self) -> Operation | None:
         if self._choose is None:

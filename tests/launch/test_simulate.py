@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hypervisor.core.host import HostConfig, new_host
-from hypervisor.core.machine import Machine, Operation
+from hypervisor.core.machine import Machine, Operation, StepResult
 from hypervisor.core.releases import release
 from hypervisor.public.domctl import (
     CDF_HVM,
@@ -139,6 +139,33 @@ def test_same_choices_same_run() -> None:
     assert trace_of(None) == trace_of(None)
     assert trace_of(random.Random(3)) == trace_of(random.Random(3))
     assert trace_of(random.Random(3)) != trace_of(random.Random(4))
+
+
+@pytest.mark.parametrize("link_delay", [0.0, 0.25])
+def test_a_batch_takes_the_same_steps(link_delay: float) -> None:
+    """Steps that nobody can come between, taken in one go, are those taken one by one, in the same order."""
+    traces: list[list[tuple[int, int, str, bool, bool]]] = []
+    for batch in (False, True):
+        trace: list[tuple[int, int, str, bool, bool]] = []
+
+        def observe(operation: Operation, result: StepResult, trace: Any = trace) -> None:
+            told = (result.reply is not None, bool(result.emissions))
+            trace.append((result.commit, operation.number, result.step, *told))
+
+        sim = simulator(observe=observe, batch=batch, link_delay=link_delay)
+
+        async def main(world: World) -> None:
+            await world.sleep(world.rng.random())
+            created = await build(world, 30)
+            await world.hypercall(PauseDomain(created.domid))
+            await world.hypercall(DestroyDomain(created.domid))
+
+        for name in range(3):
+            sim.start(main, sim.world(0, name, random.Random(name % 2)), str(name))
+        sim.run()
+        assert sim.steps == len(trace) == sim.machine.commit
+        traces.append(trace)
+    assert traces[0] == traces[1]
 
 
 def test_events_reach_those_who_listen() -> None:

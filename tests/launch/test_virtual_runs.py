@@ -20,7 +20,9 @@ from launch.simulate.links import Links
 from tests.launch.cluster_runs import SMALL, claimlab, write_scenario
 from toolstack.interface import Launch, Scheme
 
-LONGER = SMALL.replace("duration = 30", "duration = 120")
+CALM = SMALL.replace("4MiB", "512KiB").replace('period = 20', 'period = 60')
+"""Few pages move, so that it takes little."""
+LONGER = CALM.replace("duration = 30", "duration = 120")
 LIVES = """
 import sys
 from launch.cluster.host_plan import Plugins
@@ -63,7 +65,7 @@ def test_three_schemes_on_the_same_burst(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_seed_gives_the_same_run_under_another_hash_seed(tmp_path: Path, seed: int) -> None:
     """Each seed run twice, in processes with different PYTHONHASHSEED: host and journal are the same."""
-    path = write_scenario(tmp_path)
+    path = write_scenario(tmp_path, CALM)
     runs = [
         subprocess.run(
             [sys.executable, "-c", LIVES, str(path), str(seed)],
@@ -87,7 +89,7 @@ def test_another_seed_is_another_run(tmp_path: Path) -> None:
 def test_check_proves_a_virtual_run(tmp_path: Path) -> None:
     """`claimlab check` replays what `claimlab simulate --out` left; every caller has a history there."""
     run = tmp_path / "run"
-    done = claimlab("simulate", write_scenario(tmp_path, LONGER), "--out", run, "--json")
+    done = claimlab("simulate", write_scenario(tmp_path, CALM), "--out", run, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == json.loads((run / "summary.json").read_text())
     checked = claimlab("check", run, "--json", "--jobs", 1)
@@ -98,7 +100,7 @@ def test_check_proves_a_virtual_run(tmp_path: Path) -> None:
 
 def test_a_folder_holds_what_memory_does(tmp_path: Path) -> None:
     """The files written are those handed over in memory, named as in a real run's folder."""
-    plan = plan_hosts(load_scenario(write_scenario(tmp_path)).scenario, Plugins())[0]
+    plan = plan_hosts(load_scenario(write_scenario(tmp_path, CALM)).scenario, Plugins())[0]
     folder = tmp_path / "host"
     result = run_virtual(plan, "claim", folder=folder)
     assert result.evidence is not None
@@ -111,7 +113,7 @@ def test_a_folder_holds_what_memory_does(tmp_path: Path) -> None:
 
 def test_evidence_changes_nothing(tmp_path: Path) -> None:
     """A run without journal and histories comes out as the one with them."""
-    plan = plan_hosts(load_scenario(write_scenario(tmp_path)).scenario, Plugins())[0]
+    plan = plan_hosts(load_scenario(write_scenario(tmp_path, CALM)).scenario, Plugins())[0]
     kept, bare = run_virtual(plan, "naive"), run_virtual(plan, "naive", evidence=False)
     assert bare.evidence is None and bare.journal_digest == ""
     assert (bare.outcomes, bare.reports) == (kept.outcomes, kept.reports)
@@ -159,7 +161,7 @@ def test_foreign_toolstacks_stay_out(tmp_path: Path) -> None:
 def test_without_out_nothing_is_left(tmp_path: Path) -> None:
     """The table is all that `claimlab simulate` leaves, unless told where evidence goes."""
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}
-    path = write_scenario(tmp_path)
+    path = write_scenario(tmp_path, CALM)
     done = claimlab("simulate", path, "--scheme", "claim", cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stderr
     assert "virtual time" in done.stdout
