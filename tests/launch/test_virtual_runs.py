@@ -20,7 +20,7 @@ from launch.simulate.links import Links
 from tests.launch.cluster_runs import SMALL, claimlab, write_scenario
 from toolstack.interface import Launch, Scheme
 
-CALM = SMALL.replace("4MiB", "512KiB").replace('period = 20', 'period = 60')
+CALM = SMALL.replace('amplitude = "4MiB", period = 20', 'amplitude = "512KiB", period = 60')
 """Few pages move, so that it takes little."""
 LONGER = CALM.replace("duration = 30", "duration = 120")
 LIVES = """
