@@ -125,8 +125,8 @@ class Machine:
     def take_turns(self, waiting: deque[Operation], seen: Seen | None) -> tuple[Operation, StepResult] | None:
         """A step for each that can take one, longest waiting first, until one of them emits or replies.
 
-        What `step` does, again and again, for whoever knows that nobody else can come in between. The one that
-        ended it is out of `waiting`; None when none can move. `seen` is told of the steps before that.
+        What `step` does, again and again, for whoever knows that nobody else can come in between. The one
+        that ended it is out of `waiting`; None when none can move. `seen` is told of the steps before that.
         """
         host = self.host
         while True:

@@ -60,7 +60,7 @@ class Simulator:
     ) -> None:
         """Without `choose` the runnable operations take turns. `link_delay` is one way, both ways alike.
 
-        `observe` is told of every atomic step, as a journal is; `watch` is called after each, or after several
+        `observe` is told of every atomic step, as a journal is; `watch` is called after each, or after many
         in a batch, when all that is under way is known again. `batch` takes the steps that nobody can come
         between in one go, and looks at `run`'s stop after them: the same run, sooner.
         """
