@@ -268,7 +268,7 @@ class Hypervisor:
             "steps": self.steps,
             "commit": self._machine.commit,
             "refusals": {error: count for error, count in session.refusals.items() if count},
-            "unfinished": len(self._underway),
+            "unfinished": sum(not one.abandoned for one, _ in self._underway),
             "growth": {source.value: pages for source, pages in self._machine.host.growth.items()},
             "refused": refused_allocations(self._refused),
             "violations": self._watch.violations,
