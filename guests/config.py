@@ -59,6 +59,26 @@ class TraceSpec(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind
     after: Literal["hold", "loop"] = "hold"
 
 
+class FileSpec(Struct, frozen=True, forbid_unknown_fields=True):
+    """The files that a guest's programs read, see `guests.kernel.reader.Reader`."""
+
+    pages: Positive  # of all files together
+    rate: Annotated[float, Meta(ge=0.0)]  # references per emulated second
+    exponent: Annotated[float, Meta(ge=0.0)] = 1.0  # Zipf's; 0 makes all pages equally popular
+    files: Positive = 16
+    truncate_every: Annotated[Seconds, Meta(gt=0.0)] | None = None  # a file is truncated; None: never
+
+
+class SelfBalloonSpec(Struct, frozen=True, forbid_unknown_fields=True):
+    """Linux's xen-selfballoon, see `guests.selfballoon.SelfBalloon`."""
+
+    interval: Annotated[Seconds, Meta(gt=0.0)] = 5.0
+    down_hysteresis: Positive = 8
+    up_hysteresis: Positive = 1
+    min_usable: Annotated[int, Meta(ge=0)] = 0  # pages; 0: a piecewise linear function of static_max
+    reserved: Annotated[int, Meta(ge=0)] = 0  # pages
+
+
 WorkloadSpec = ConstantSpec | SineSpec | SquareSpec | RandomWalkSpec | TraceSpec
 
 
@@ -77,6 +97,11 @@ class GuestConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     self_sizing: bool = True  # False: nothing but memory/target moves the balloon
     headroom: Annotated[float, Meta(gt=0.0)] = 1.1  # target = demand x headroom, when self-sizing
     floor: Pages = 0  # lowest target the guest sets itself
+    selfballoon: SelfBalloonSpec | None = None  # in place of headroom and floor, where there is tmem
+
+    files: FileSpec | None = None  # what its programs read; None: nothing, no page cache
+    cleancache: bool = False  # pages evicted from the page cache are put into tmem
+    frontswap: bool = False  # pages are swapped into tmem first
 
     behaviour: str = "ideal"
     behaviour_options: dict[str, Any] = {}

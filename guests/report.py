@@ -48,6 +48,21 @@ class GuestReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     stalled_s: Seconds  # time with pages in swap
     waited_s: Seconds  # time demand waited for a populate under way, nothing in swap
     oom_kills: int
+    disk_swap_out: Pages = 0  # swapped pages written to disk: all of them without frontswap
+    disk_swap_in: Pages = 0
+    frontswap_stores: Pages = 0  # swapped pages stored in tmem
+    frontswap_refused: Pages = 0  # stores that tmem refused: these went to disk
+    frontswap_loads: Pages = 0
+    file_references: int = 0  # to pages of files
+    page_cache_hits: int = 0  # of these, found in the guest's own memory
+    file_reads: Pages = 0  # of these, read from disk
+    cleancache_puts: Pages = 0  # pages evicted from the page cache and offered to tmem
+    cleancache_puts_refused: Pages = 0
+    cleancache_hits: Pages = 0  # refaults that tmem met
+    cleancache_misses: Pages = 0  # refaults that it did not; first references are neither
+    cleancache_flushes: int = 0  # files truncated
+    stale_pages: Pages = 0  # gets that brought other than what was put last (I7: never)
+    lost_pages: Pages = 0  # stored persistently, and not there any more (I7: never)
 
     @property
     def crashed(self) -> bool:

@@ -1,6 +1,6 @@
 """The balloon driver of Linux v3.2 to v5.2, drivers/xen/balloon.c (G1-G5, G8)."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from guests.behaviours import Behaviour
@@ -41,7 +41,9 @@ class BalloonDriver:
         guard: Guard,
         *,
         inflate_to_available: bool = False,
+        reclaimed: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        """`reclaimed` is awaited before pages go back: what stood in them must be elsewhere by then."""
         self._world = world
         self._calls = calls
         self._names = names
@@ -50,6 +52,7 @@ class BalloonDriver:
         self._counters = counters
         self._schedule = schedule
         self._inflate_to_available = inflate_to_available
+        self._reclaimed = reclaimed
         self._work = DelayedWork(world, self._process, guard, "balloon")
         self._listeners: list[Callable[[], None]] = []
         self.current_pages: Pages = names.owned
@@ -151,6 +154,8 @@ class BalloonDriver:
         # v5.3 never makes its own programs swap for the balloon: si_mem_available() bounds a round (G5).
         reach = min(wanted, self._memory.free) if self._inflate_to_available else wanted
         pages = self._memory.give(reach, self._world.now())
+        if self._reclaimed is not None:
+            await self._reclaimed()
         await self._give_back(pages)
         return BalloonState.DONE if pages == wanted else BalloonState.EAGAIN
 

@@ -36,6 +36,11 @@ class FrameStack:
         """All frames, bottom of the stack first."""
         return tuple(self._runs)
 
+    @property
+    def bottom(self) -> int:
+        """The first frame of the bottom run, the last to be taken; IndexError when there is none."""
+        return self._runs[0][0]
+
     def push(self, runs: Runs) -> None:
         """Put frames on top, the last run topmost."""
         for first, count in runs:
@@ -101,6 +106,11 @@ class PageNames:
     def ballooned(self) -> Pages:
         """Pages in the balloon: the most that can be populated."""
         return self._ballooned.pages
+
+    def anchor(self) -> int:
+        """A frame to copy a page from or to, as a hypercall wants it named: the last to be given back."""
+        frames = self._owned if self._mfns is None else self._mfns
+        return frames.bottom if frames.pages else 0
 
     def take_ballooned(self, pages: Pages) -> Runs:
         """Gfns to populate, out of the balloon until `put_populated` says what became of them."""

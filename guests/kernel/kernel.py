@@ -14,8 +14,10 @@ from guests.kernel.errors import KernelBugError
 from guests.kernel.frames import PageNames
 from guests.kernel.hypercalls import Hypercalls
 from guests.kernel.memory import GuestMemory
+from guests.kernel.paging import Paging
 from guests.kernel.programs import Programs
 from guests.kernel.schedule import RetrySchedule
+from guests.kernel.selfballoon_worker import SelfBalloonWorker
 from guests.kernel.target_watch import TargetWatch
 from guests.kernel.work import Body
 from guests.report import CONNECTION_LOST, DOMAIN_GONE, RUNNING, STOPPED, GuestReport
@@ -49,27 +51,34 @@ class GuestKernel:
         self._ended = self._started
         self._ending = RUNNING
         self._tick_task: Task[None] | None = None
-        self._watch_task: Task[None] | None = None
+        self._others: list[Task[None]] = []
         self._counters = Counters()
         self._sizing = sizing or _sizing(config)
         self._programs = Programs(
             make_workload(config.workload, config.seed), config.processes, config.oom_restart, self._started
         )
-        pages = runs_length(config.frames)
-        self._memory = GuestMemory(pages, config.swap, self._counters, self._started)
+        names = PageNames(config.kind, config.frames, config.static_max)
+        self._paging = Paging(world, config, names, self._counters, self._guarded)
+        self._memory = self._paging.memory
         calls = Hypercalls(world, self._counters, config.in_flight, config.batch)
         self._balloon = BalloonDriver(
             world,
             calls,
-            PageNames(config.kind, config.frames, config.static_max),
+            names,
             self._memory,
             make_behaviour(config.behaviour, config.behaviour_options, behaviours),
             self._counters,
             RetrySchedule(config.max_retry_count),
             self._guarded,
             inflate_to_available=config.inflate_to_available,
+            reclaimed=self._paging.reclaimed,
         )
         self._balloon.when_settled(self._settle)
+        self._selfballoon: SelfBalloonWorker | None = None
+        if config.selfballoon is not None and sizing is None:
+            self._selfballoon = SelfBalloonWorker(
+                world, config.selfballoon, config.static_max, self._memory, self._balloon, self._paging
+            )
         self._watch = TargetWatch(world, calls, config.kind, config.static_max, self._balloon.set_new_target)
 
     async def run(self) -> GuestReport:
@@ -82,8 +91,9 @@ class GuestKernel:
                 raise
         finally:
             self._balloon.stop()
-            if self._watch_task is not None:
-                self._watch_task.cancel()
+            self._paging.stop()
+            for task in self._others:
+                task.cancel()
         return self.report()
 
     def stop(self) -> None:
@@ -106,10 +116,14 @@ class GuestKernel:
         )
 
     async def _live(self) -> None:
+        await self._paging.boot()
         await self._watch.boot()
         while self._world.now() < 0:  # everybody is to begin at the same moment
             await self._world.sleep(-self._world.now())
-        self._watch_task = self._world.spawn(self._guarded(self._watch.follow), "xenstore")
+        self._others.append(self._world.spawn(self._guarded(self._watch.follow), "xenstore"))
+        self._paging.start()
+        if self._selfballoon is not None:
+            self._others.append(self._world.spawn(self._guarded(self._selfballoon.follow), "selfballoon"))
         while True:
             self._tick()
             await self._world.sleep(self._config.tick)
@@ -122,6 +136,8 @@ class GuestKernel:
         moving = self._balloon.look_again() if target is None else self._balloon.set_new_target(target)
         if not (moving or self._balloon.running):
             self._settle()
+        else:
+            self._paging.reclaim()
 
     def _settle(self) -> None:
         """Demand that free pages do not meet goes to swap; what swap does not hold, the OOM killer ends."""
@@ -132,6 +148,7 @@ class GuestKernel:
             self._counters.oom_kills += 1
             self._memory.want(self._programs.demand(now), now)
             self._memory.swap_unmet(now)
+        self._paging.reclaim()
 
     async def _guarded(self, body: Body) -> None:
         """Run `body`; what can befall a guest ends it with its report, anything else is our own fault."""
@@ -161,7 +178,7 @@ class GuestKernel:
 
 
 def _sizing(config: GuestConfig) -> Sizing:
-    if config.self_sizing:
+    if config.self_sizing and config.selfballoon is None:
         return FollowDemand(config.headroom, config.floor, config.static_max)
     return FollowToolstack()
 

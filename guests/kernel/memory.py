@@ -1,6 +1,7 @@
 """A guest's own memory: free, resident and swapped pages, as arithmetic without clock or coroutine."""
 
 from guests.kernel.counters import Counters
+from guests.kernel.swap import DiskSwap, Pager
 from hypervisor.public.units import Pages, Seconds
 
 
@@ -9,10 +10,18 @@ class GuestMemory:
 
     `capacity` is what the page allocator holds, `resident` the programs' pages in it, `swapped` those in
     swap. `unmet` is demand that is in neither: programs wait until the balloon brings pages, the kernel
-    swaps (`swap_unmet`) or the killer ends one of them.
+    swaps (`swap_unmet`) or the killer ends one of them. `pager` sees to the swapped pages themselves;
+    without one they lie on disk.
     """
 
-    def __init__(self, capacity: Pages, swap_size: Pages, counters: Counters, now: Seconds) -> None:
+    def __init__(
+        self,
+        capacity: Pages,
+        swap_size: Pages,
+        counters: Counters,
+        now: Seconds,
+        pager: Pager | None = None,
+    ) -> None:
         self.capacity = capacity
         self.resident: Pages = 0
         self.swapped: Pages = 0
@@ -20,10 +29,11 @@ class GuestMemory:
         self._swap_size = swap_size
         self._counters = counters
         self._accounted = now
+        self._pager: Pager = pager or DiskSwap(counters)
 
     @property
     def free(self) -> Pages:
-        """Pages no program holds: what Linux calls available, for there is no page cache here."""
+        """Pages no program holds, those of the page cache included: what Linux calls available."""
         return self.capacity - self.resident
 
     @property
@@ -32,10 +42,10 @@ class GuestMemory:
         return max(0, self.wanted - self.resident - self.swapped)
 
     def account(self, now: Seconds) -> None:
-        """Charge the time since the last change: stalled while pages are in swap, else waited while unmet."""
+        """Charge the time since the last change: stalled while wanted pages are in swap, else waited for."""
         passed = now - self._accounted
         self._accounted = now
-        if self.swapped:
+        if self.swapped > self._pager.lingering:
             self._counters.stalled_s += passed
         elif self.unmet:
             self._counters.waited_s += passed
@@ -48,6 +58,7 @@ class GuestMemory:
         # Swap holds the least recently used pages, and those are what programs let go first.
         dropped = min(surplus, self.swapped)
         self.swapped -= dropped
+        self._pager.drop(dropped)
         self.resident -= surplus - dropped
         self._use_free()
 
@@ -55,6 +66,11 @@ class GuestMemory:
         """The balloon brought `pages`."""
         self.account(now)
         self.capacity += pages
+        self._use_free()
+
+    def take_back(self, now: Seconds) -> None:
+        """Swapped pages that are wanted again come back, as far as there is room."""
+        self.account(now)
         self._use_free()
 
     def give(self, pages: Pages, now: Seconds) -> Pages:
@@ -78,13 +94,15 @@ class GuestMemory:
 
     def _count_out(self, pages: Pages) -> None:
         self.swapped += pages
+        self._pager.out(pages)
         self._counters.swapped_out += pages
         self._counters.highest_swapped = max(self._counters.highest_swapped, self.swapped)
 
     def _use_free(self) -> None:
-        """Free pages go to programs that wait, then to what is in swap."""
+        """Free pages go to programs that wait, then to what is wanted of the swap."""
         self.resident += min(self.free, self.unmet)
-        back = min(self.free, self.swapped)
+        back = min(self.free, self.swapped - self._pager.lingering)
         self.swapped -= back
+        self._pager.back(back)
         self.resident += back
         self._counters.swapped_in += back
