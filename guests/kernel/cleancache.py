@@ -33,14 +33,14 @@ class Cleancache:
 
     def put(self, page: FilePage, content: int) -> None:
         """cleancache_put_page(): the result is only counted."""
-        if self.pool_id is not None and page.index <= MOST_INDEX:
-            request = TmemPutPage(self.pool_id, _oid(page.file), page.index, self._frame(), content)
+        if self.pool_id is not None and page.number <= MOST_INDEX:
+            request = TmemPutPage(self.pool_id, _oid(page.file), page.number, self._frame(), content)
             self._queue.add(request, self._after_put)
 
     def get(self, page: FilePage, content: int, first_time: bool) -> None:
         """cleancache_get_page(): `content` is what the file holds, which a hit must bring."""
-        if self.pool_id is not None and page.index <= MOST_INDEX:
-            request = TmemGetPage(self.pool_id, _oid(page.file), page.index, self._frame())
+        if self.pool_id is not None and page.number <= MOST_INDEX:
+            request = TmemGetPage(self.pool_id, _oid(page.file), page.number, self._frame())
             self._queue.add(request, partial(self._after_get, content, first_time))
         else:
             self._counters.file_reads += 1

@@ -10,7 +10,8 @@ class FilePage(NamedTuple):
     """A page of a file."""
 
     file: int
-    index: int
+    number: int
+    """Of the page within its file."""
 
 
 class PageCache:
@@ -37,8 +38,8 @@ class PageCache:
 
     def content(self, page: FilePage) -> int:
         """What stands in the file now; never 0, which is the page of zeros."""
-        number = page.index * self.files + page.file
-        return (self._salt << 48) | ((self._versions[page.file] & 0xFFFF) << 32) | (number + 1)
+        place = page.number * self.files + page.file
+        return (self._salt << 48) | ((self._versions[page.file] & 0xFFFF) << 32) | (place + 1)
 
     def touch(self, page: FilePage) -> bool:
         """True when it is cached: it is the most recently used now."""
