@@ -23,6 +23,7 @@ COMMANDS: Final = MappingProxyType(
         "check": "launch.commands.check",
         "check-toolstack": "launch.commands.check_toolstack",
         "conform": "launch.commands.conform",
+        "explore": "launch.commands.explore",
     }
 )
 """Name, and the module whose function of that name (hyphens become underscores) is the command."""

@@ -1,0 +1,81 @@
+"""`claimlab explore`: search the interleavings of a small world for one that breaks a promise."""
+
+from __future__ import annotations
+
+import json as codec
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from launch.commands.options import JsonOption, SetOption
+from launch.explore.blueprint import Blueprint
+from launch.explore.catalogue import WORLDS
+from launch.explore.interleaving import interleaving, rich_table
+from launch.explore.options import asked, choose_scheduler, read_budget
+from launch.explore.report import Report, Shown
+from launch.explore.schedule import written
+from launch.explore.search import Finding
+from launch.explore.search import explore as search
+from launch.explore.shrink import Shrinker
+
+WorldArgument = Annotated[str, typer.Argument(metavar="SCENARIO", help=f"One of {', '.join(WORLDS)}.")]
+SchemeOption = Annotated[
+    str | None, typer.Option(help="The scheme of its toolstacks, or a class of your own as module:Class.")
+]
+SchedulerOption = Annotated[
+    str | None, typer.Option(help="exhaustive (unless said otherwise), pct, random or replay.")
+]
+SeedOption = Annotated[int, typer.Option(help="Of the random and pct schedulers.")]
+DepthOption = Annotated[int, typer.Option(min=1, help="Of pct: moves whose order makes the bug.")]
+BudgetOption = Annotated[str, typer.Option(help="Schedules (5000) or seconds (30s) after which to give up.")]
+ScheduleOption = Annotated[str | None, typer.Option(help="Replay this one, a3.b.a2 say.")]
+AllOption = Annotated[
+    bool, typer.Option("--all", help="Go on after a violation, for every class of outcome.")
+]
+
+
+def explore(
+    scenario: WorldArgument,
+    scheme: SchemeOption = None,
+    changes: SetOption = None,
+    scheduler: SchedulerOption = None,
+    seed: SeedOption = 1,
+    depth: DepthOption = 3,
+    budget: BudgetOption = "60s",
+    schedule: ScheduleOption = None,
+    all_: AllOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Search the interleavings of a small world: 1 violated, 0 exhausted and clean, 2 the budget ran out."""
+    wanted = asked(scenario, scheme, changes or ())
+    chosen = choose_scheduler(scheduler, seed, depth, schedule)
+    limit = read_budget(budget)
+    blueprint = wanted.blueprint()
+    found = search(blueprint, chosen.scheduler, limit, to_the_end=all_, kept=chosen.kept)
+    shown = None if found.finding is None else _shown(blueprint, found.finding, chosen.replayed)
+    report = Report(wanted, chosen.name, found, shown)
+    if json:
+        print(codec.dumps(report.as_json(), indent=2))
+    else:
+        _print(report)
+    raise typer.Exit(report.exit_code)
+
+
+def _shown(blueprint: Blueprint, finding: Finding, replayed: bool) -> Shown:
+    """A replay is shown as it is, everything else made small first."""
+    found_as = written(finding.turns, finding.kept)
+    if replayed:
+        return Shown(finding, interleaving(blueprint, finding.turns, finding.kept), found_as, 0)
+    shrinker = Shrinker(blueprint)
+    small = shrinker.shrink(finding)
+    return Shown(small, interleaving(blueprint, small.turns, small.kept), found_as, shrinker.replays)
+
+
+def _print(report: Report) -> None:
+    print(report.title)
+    print(report.asked.world.about)
+    if report.shown is not None:
+        Console().print(rich_table(report.shown.rows))
+    for line in report.lines():
+        print(line)

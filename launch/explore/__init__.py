@@ -1,0 +1,1 @@
+"""Search of all interleavings of a small world for the ones that break a promise."""

@@ -1,0 +1,1 @@
+"""The built-in small worlds, one file each."""

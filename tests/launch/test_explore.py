@@ -1,0 +1,112 @@
+"""`claimlab explore` finds the races of small worlds, makes them small, and replays them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from launch.cli import main
+from launch.explore.blueprint import Blueprint
+from launch.explore.interleaving import interleaving
+from launch.explore.options import asked
+from launch.explore.schedule import read, written
+
+SCHEDULERS = ("exhaustive", "random", "pct")
+
+
+def explored(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, Any]]:
+    """Exit code and JSON document of a search."""
+    code = main(["explore", *arguments, "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def toctou() -> Blueprint:
+    return asked("toctou", None, ()).blueprint()
+
+
+@pytest.mark.rule("A15", "C36", "D3")
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_toctou_is_found_and_made_small(scheduler: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each scheduler finds the seed's TOCTOU, and it shrinks to three to five operations after the set-up."""
+    code, document = explored(capsys, "toctou", "--scheduler", scheduler)
+    violation = document["violation"]
+    assert (code, document["verdict"]) == (1, "violated")
+    assert violation["kind"] == "clamped on a stale sample"
+    assert 3 <= violation["operations"] <= 5
+    words = [row["operation"].split()[0] for row in violation["interleaving"]]
+    assert words == ["getdomaininfolist", "physinfo", "populate", "max_mem"]
+    assert violation["interleaving"][-1]["untrue"]
+
+
+def test_the_command_it_prints_replays_the_violation(capsys: pytest.CaptureFixture[str]) -> None:
+    """The one command of a finding, given to the command line, shows the same interleaving again."""
+    _, document = explored(capsys, "toctou", "--scheduler", "random", "--seed", "3", "--set", "release=4.22")
+    program, command, *arguments = document["violation"]["replay"].split()
+    assert (program, command) == ("claimlab", "explore")
+    code, again = explored(capsys, *arguments)
+    assert code == 1
+    assert again["schedules"] == 1
+    assert again["violation"]["interleaving"] == document["violation"]["interleaving"]
+
+
+def test_same_seed_same_finding(capsys: pytest.CaptureFixture[str]) -> None:
+    """A seed gives the same schedules every time."""
+    first, second = (explored(capsys, "toctou", "--scheduler", "random", "--seed", "9")[1] for _ in range(2))
+    assert first["violation"] == second["violation"]
+    assert first["schedules"] == second["schedules"]
+
+
+def test_a_spent_budget_is_neither_valid_nor_invalid(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing found before the budget is gone leaves with 2."""
+    code, document = explored(capsys, "toctou", "--scheme", "claim", "--scheduler", "random", "--budget", "5")
+    assert (code, document["verdict"], document["schedules"]) == (2, "budget", 5)
+
+
+def test_table_says_who_did_what_and_how_to_repeat_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """The printed report has the interleaving, the replay command, and the speed of the search."""
+    assert main(["explore", "toctou", "--scheduler", "random"]) == 1
+    printed = capsys.readouterr().out
+    for text in ("a toolstack", "b guest", "became untrue", "replay: claimlab explore toctou", "schedules/s"):
+        assert text in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cure"),
+    [
+        (("nowhere",), "name one of"),
+        (("toctou", "--scheme", "nobody"), "name one of"),
+        (("toctou", "--set", "release=5.0"), "use one of"),
+        (("toctou", "--set", "colour=3"), "no such key"),
+        (("toctou", "--set", "release"), "KEY=VALUE"),
+        (("toctou", "--budget", "soon"), "30s say"),
+        (("toctou", "--scheduler", "fair"), "use one of"),
+        (("toctou", "--scheduler", "replay"), "--schedule"),
+        (("toctou", "--schedule", "a3.!"), "is no turn"),
+        (("toctou", "--schedule", "a3", "--scheduler", "pct"), "leave --scheduler pct out"),
+    ],
+)
+def test_bad_usage_names_its_cure(
+    arguments: tuple[str, ...], cure: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a user can put right is one line on standard error, and exit code 2."""
+    assert main(["explore", *arguments]) == 2
+    printed = capsys.readouterr()
+    assert cure in printed.err
+    assert len(printed.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("text", ["-", "a3.b.a2", "a+2.b", "a1.b2/a3.b", "b1/-"])
+def test_schedules_read_as_they_are_written(text: str) -> None:
+    """A schedule's text and its turns say the same."""
+    assert written(*read(text)) == text
+
+
+def test_turns_that_cannot_be_obeyed_are_passed_over() -> None:
+    """A schedule made for a larger world still runs: unknown parties and idle ones are skipped."""
+    blueprint = toctou()
+    shown = [
+        [row.operation for row in interleaving(blueprint, *read(text))] for text in ("a2.b", "z9.a2.b.y4")
+    ]
+    assert shown[0] == shown[1]
