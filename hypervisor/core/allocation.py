@@ -10,11 +10,13 @@ from hypervisor.core.claims import (
     adjust_tot_pages,
     allocation_refused,
     consume_claim,
+    node_refused,
     unclaimed_pages,
 )
 from hypervisor.core.domain import Domain, Dying
 from hypervisor.core.heap.frames import FREE
 from hypervisor.core.host import Host
+from hypervisor.core.retire import retire_freed
 from hypervisor.core.steps import Emission
 from hypervisor.core.tmem.eviction import relinquish_page
 from hypervisor.core.tmem.state import TMEM_OWNER, Tmem
@@ -71,7 +73,10 @@ def take_extent(
             host.frames.set_owner(mfn, 0, IN_FLIGHT, TMEM_OWNER)
             host.in_flight_pages += 1
         return mfn
-    mfn = host.heap.take(order, _nodes(host, domain, placement), placement.below)
+    nodes = nodes_to_try(host, domain, placement)
+    if host.release.claim_sets:
+        nodes = tuple(one for one in nodes if not node_refused(host, domain, request, no_refcount, one))
+    mfn = host.heap.take(order, nodes, placement.below)
     if mfn is None:
         return None  # C18: fragmentation, node or width; eats no claim
     host.frames.set_owner(mfn, order, IN_FLIGHT, FREE)
@@ -79,7 +84,8 @@ def take_extent(
     if domain is not None:
         domain.last_alloc_node = host.heap.node_of(mfn)  # A22
         if host.release.claim_consumed_at_alloc and not no_refcount:
-            consume_claim(host, domain, request)  # C23: stays consumed even if assign refuses
+            # C23: stays consumed even if assign refuses
+            consume_claim(host, domain, request, domain.last_alloc_node)
     _check_low_memory(host)
     return mfn
 
@@ -121,6 +127,8 @@ def give_back(host: Host, mfn: Mfn, order: Order) -> None:
     host.heap.give(mfn, order)
     if host.tmem is not None:
         host.tmem.sample_midsize(host.heap.total_avail)
+    if host.offlining:
+        retire_freed(host, mfn, order)
 
 
 def keep_for_xen(host: Host, mfn: Mfn) -> None:
@@ -137,9 +145,11 @@ def free_xen_page(host: Host, mfn: Mfn) -> None:
     host.heap.give(mfn, 0)
     if host.tmem is not None:
         host.tmem.sample_midsize(host.heap.total_avail)
+    if host.offlining:
+        retire_freed(host, mfn, 0)
 
 
-def _nodes(host: Host, domain: Domain | None, placement: Placement) -> tuple[NodeId, ...]:
+def nodes_to_try(host: Host, domain: Domain | None, placement: Placement) -> tuple[NodeId, ...]:
     """Nodes to try, in order (A18, A20, A21)."""
     count = host.heap.node_count
     if count == 1 and placement.node is None:

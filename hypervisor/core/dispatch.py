@@ -2,6 +2,7 @@
 
 from typing import assert_never
 
+from hypervisor.core.claim_sets import claim_memory
 from hypervisor.core.counterfactual import counterfactual
 from hypervisor.core.decrease import decrease_reservation
 from hypervisor.core.destroy import destroy_domain
@@ -19,6 +20,8 @@ from hypervisor.core.information import (
 )
 from hypervisor.core.lifecycle import create_domain, pause_domain, unpause_domain
 from hypervisor.core.limits import claim_pages, max_mem, set_paging_mempool_size
+from hypervisor.core.numa import numainfo, set_node_affinity, set_vnuma_info
+from hypervisor.core.offlining import page_offline_op
 from hypervisor.core.populate import increase_reservation, populate_physmap
 from hypervisor.core.steps import Caller, Steps
 from hypervisor.core.store_operations import store_operation
@@ -36,6 +39,7 @@ from hypervisor.public.domctl import (
     PauseDomain,
     Physinfo,
     SetPagingMempoolSize,
+    Sysctl,
     UnmapForeign,
     UnpauseDomain,
 )
@@ -51,6 +55,8 @@ from hypervisor.public.memory import (
     MemoryOp,
     PopulatePhysmap,
 )
+from hypervisor.public.numa import ClaimMemory, NumaDomctl, Numainfo, SetNodeAffinity, SetVnumaInfo
+from hypervisor.public.offlining import OfflineSysctl, PageOfflineOp
 from hypervisor.public.requests import Request
 from hypervisor.public.tmem import (
     TmemControl,
@@ -90,10 +96,10 @@ def begin(host: Host, caller: Caller, request: Request) -> Steps:
             | SetPagingMempoolSize()
         ):
             return _domctl(host, caller, request)
-        case Physinfo():
-            return physinfo(host, caller, request)
-        case GetDomainInfoList():
-            return get_domain_info_list(host, caller, request)
+        case ClaimMemory() | SetNodeAffinity() | SetVnumaInfo():
+            return _numa_domctl(host, caller, request)
+        case Physinfo() | GetDomainInfoList() | Numainfo() | PageOfflineOp():
+            return _sysctl(host, caller, request)
         case (
             TmemNewPool()
             | TmemDestroyPool()
@@ -156,6 +162,32 @@ def _domctl(host: Host, caller: Caller, request: Domctl) -> Steps:
             return max_mem(host, caller, request)
         case SetPagingMempoolSize():
             return set_paging_mempool_size(host, caller, request)
+        case _:
+            assert_never(request)
+
+
+def _numa_domctl(host: Host, caller: Caller, request: NumaDomctl) -> Steps:
+    match request:
+        case ClaimMemory():
+            return claim_memory(host, caller, request)
+        case SetNodeAffinity():
+            return set_node_affinity(host, caller, request)
+        case SetVnumaInfo():
+            return set_vnuma_info(host, caller, request)
+        case _:
+            assert_never(request)
+
+
+def _sysctl(host: Host, caller: Caller, request: Sysctl | Numainfo | OfflineSysctl) -> Steps:
+    match request:
+        case Physinfo():
+            return physinfo(host, caller, request)
+        case GetDomainInfoList():
+            return get_domain_info_list(host, caller, request)
+        case Numainfo():
+            return numainfo(host, caller, request)
+        case PageOfflineOp():
+            return page_offline_op(host, caller, request)
         case _:
             assert_never(request)
 

@@ -36,6 +36,12 @@ class Domain:
     pause_count: int = 0
     shr_pages: Pages = 0
     paged_pages: Pages = 0
+    claims: dict[NodeId, Pages] = field(default_factory=dict[NodeId, Pages])
+    """The part of the claim that is on single nodes, by node; none is 0 (N4)."""
+    node_claims: Pages = 0
+    """Sum of `claims`; outstanding_pages less this is the host-wide part (N4)."""
+    vnode_to_pnode: tuple[NodeId | None, ...] = ()
+    """The node behind each virtual node, None for no node in particular; empty: no vNUMA (A3)."""
     last_alloc_node: NodeId = -1
     node_affinity: tuple[NodeId, ...] = ()
     p2m: PhysMap | None = None

@@ -26,6 +26,9 @@ from hypervisor.public.units import (
     UINT_MAX,
     Commit,
     DomId,
+    Mfn,
+    NodeId,
+    Order,
     Pages,
 )
 
@@ -72,6 +75,14 @@ class Host:
     """Xen's own pages: those of boot plus what domains cost (structures, paging pools)."""
     outstanding_claims: int = 0
     """Sum of all claims as Xen keeps it: a number of its own, which a leak can leave too high (C9)."""
+    node_outstanding_claims: dict[NodeId, Pages] = field(default_factory=dict[NodeId, Pages])
+    """Claims on single nodes, by node; a node without an entry has none (N4)."""
+    offlining: dict[Mfn, None] = field(default_factory=dict[Mfn, None])
+    """Allocated frames that leave service when they are freed (PGC_state_offlining)."""
+    offlined_pages: Pages = 0
+    """Frames out of service (PGC_state_offlined): in no heap and nobody's."""
+    xen_frames: tuple[tuple[Mfn, Order], ...] = ()
+    """Extents of Xen's own image, taken at boot and never freed."""
     in_flight_pages: Pages = 0
     """Off the free lists and in no tot_pages: between heap and assign, or on the way back (7b)."""
     domains: dict[DomId, Domain] = field(default_factory=dict[DomId, Domain])
@@ -160,6 +171,8 @@ class Host:
             self.release.name,
             self.heap.total_avail,
             self.outstanding_claims,
+            sorted(self.node_outstanding_claims.items()),
+            sorted(self.offlining),
             self.xen_pages,
             self.in_flight_pages,
             sorted(self.dangling.items()),
@@ -180,6 +193,9 @@ def _domain_content(domain: Domain) -> tuple[object, ...]:
         domain.shr_pages,
         len(domain.structure_frames),
         len(domain.paging_pool),
+        sorted(domain.claims.items()),
+        domain.node_affinity,
+        domain.vnode_to_pnode,
     )
 
 
@@ -198,7 +214,7 @@ def new_host(config: HostConfig, release: Release) -> Host:
         total_pages=first,
         llc_coloring=config.llc_coloring,
     )
-    _boot_pages(host, DOMID_XEN, config.xen_pages)
+    host.xen_frames = _boot_pages(host, DOMID_XEN, config.xen_pages)
     host.xen_pages = config.xen_pages
     if release.tmem:
         host.tmem = Tmem(enabled=config.tmem, compress=config.tmem_compress)
@@ -216,9 +232,10 @@ def _boot_dom0(host: Host, pages: Pages) -> None:
     host.add_domain(dom0)
 
 
-def _boot_pages(host: Host, owner: DomId, pages: Pages) -> None:
-    """Hand `pages` to `owner` in the largest blocks there are."""
+def _boot_pages(host: Host, owner: DomId, pages: Pages) -> tuple[tuple[Mfn, Order], ...]:
+    """Hand `pages` to `owner` in the largest blocks there are; the blocks."""
     nodes = tuple(range(host.heap.node_count))
+    blocks: list[tuple[Mfn, Order]] = []
     order = MAX_ORDER
     while pages:
         order = min(order, pages.bit_length() - 1)
@@ -227,4 +244,6 @@ def _boot_pages(host: Host, owner: DomId, pages: Pages) -> None:
             order -= 1
             continue
         host.frames.set_owner(mfn, order, owner, FREE)
+        blocks.append((mfn, order))
         pages -= 1 << order
+    return tuple(blocks)

@@ -16,6 +16,7 @@ from hypervisor.core.domain import Domain, Dying
 from hypervisor.core.heap.frames import FREE, FrameTable
 from hypervisor.core.host import Host
 from hypervisor.core.releases import RELEASES, Release
+from hypervisor.core.retire import OFFLINED
 from hypervisor.core.steps import Step, domain_resource
 from hypervisor.core.tmem.state import TMEM_OWNER
 from hypervisor.public.units import DOMID_XEN, MAX_ORDER, Mfn, Pages
@@ -26,7 +27,7 @@ class Broken:
     """One invariant that does not hold."""
 
     invariant: str
-    """I1..I9 of the debate, or what part of the structure is wrong: "heap", "frames", "p2m", "domain"."""
+    """I1..I11 of the debate, or what part of the structure is wrong: "heap", "frames", "p2m", "domain"."""
     form: str
     """Which of the known ways it is broken in; "" when there is only one."""
     detail: str
@@ -46,6 +47,8 @@ class Permit:
 ALL: Final = tuple(RELEASES)
 WITH_TMEM: Final = ("4.3", "4.12")
 UP_TO_4_21: Final = ("4.3", "4.12", "4.17", "4.21")
+FROM_4_22: Final = ("4.22", "claim-sets")
+RELEASED: Final = (*UP_TO_4_21, "4.22")
 
 PERMITS: Final = (
     Permit("I2", "leak", UP_TO_4_21, "C9, z01: a claim made on a dying domain stays when the domain goes"),
@@ -59,11 +62,18 @@ PERMITS: Final = (
         "C27, P1: until assign draws it down, two extents in flight may lean on the same claim (C17 ii)",
     ),
     Permit("I3", "donated", WITH_TMEM, "C28, T23: a page of the tmem list goes to a domain past all claims"),
+    Permit("I3", "offlined", RELEASED, "C28, W9: offlining takes free pages and recalls no claim"),
+    Permit(
+        "I3", "overclaim offlined", RELEASED, "C14, W9: free - claims wraps once claims exceed what is left"
+    ),
+    Permit("I4", "in flight", FROM_4_22, "DSM-1, C23: alloc spent the claim, a new one came before assign"),
     Permit("I5", "killed", ALL, "C30, P10: is_dying is set one step before the claim is dropped"),
     Permit("I5", "zombie", UP_TO_4_21, "C9, z02: a claim on a dying domain is accepted"),
     Permit("I6", "debt", UP_TO_4_21, "C17 a: a claim that covers the request skips the host's test"),
+    Permit("I6", "debt offlined", RELEASED, "C17 a, W9: a claim still covers a request after offlining"),
+    Permit("I6", "shortfall", ("claim-sets",), "N5: unclaimed pages and the own claim cover it together"),
     Permit("I6", "donated", WITH_TMEM, "T23: a page of the tmem list goes to a domain past all claims"),
-    Permit("I9", "populate: claims", ("4.22",), "C23: a refused assign leaves the claim consumed"),
+    Permit("I9", "populate: claims", FROM_4_22, "C23: a refused assign leaves the claim consumed"),
     Permit("I9", "populate: low memory", ALL, "A12, A27: the extent left the pool before it was refused"),
     Permit("I9", "decrease: claims", ("4.3", "4.12", "4.17"), "A11, C21: pages before the hole regrow it"),
     Permit("I9", "decrease: counters", ALL, "A11: the pages before the hole are gone"),
@@ -80,6 +90,10 @@ PERMITS: Final = (
     Permit("I9", "paging pool: heap", ALL, "A31: a refused change of the pool keeps what it got"),
     Permit("I9", "paging pool: frames", ALL, "A31: a refused change of the pool keeps what it got"),
     Permit("I9", "paging pool: low memory", ALL, "A31, A27"),
+    Permit("I9", "offline: counters", ALL, "C28: the frames before the bad one are out of service"),
+    Permit("I9", "offline: heap", ALL, "C28: the frames before the bad one are out of service"),
+    Permit("I9", "offline: frames", ALL, "C28: the frames before the bad one are out of service"),
+    Permit("I9", "offline: claims", ("claim-sets",), "N7: claims on the frames before the bad one came down"),
     Permit(
         "I9", "through tmem", WITH_TMEM, "T10, T21, T26: what was evicted on the way, or replaced, is gone"
     ),
@@ -111,7 +125,7 @@ def check(host: Host, pending: Iterable[Step] | None = None) -> tuple[Broken, ..
 
 
 def check_counters(host: Host, pending: Iterable[Step] | None = None) -> tuple[Broken, ...]:
-    """I1, I2, I3 and I5 from the counters alone.
+    """I1, I2, I3, I5 and I11 from the counters alone.
 
     `pending` are the declared next steps of the requests under way; with them a claim on a domain just
     killed is told from one on a zombie. None: not known, and a domain still dying is given the benefit.
@@ -124,12 +138,13 @@ def _counter_breaks(host: Host, pending: tuple[Step, ...] | None) -> Iterator[Br
     free, in_flight = host.heap.total_avail, host.in_flight_pages
     held = sum(domain.tot_pages for domain in domains)
     freeable = 0 if host.tmem is None else host.tmem.freeable
-    if free + freeable + held + host.xen_pages + in_flight != host.total_pages:
+    offlined = host.offlined_pages
+    if free + freeable + held + host.xen_pages + in_flight + offlined != host.total_pages:
         yield Broken(
             "I1",
             "",
             f"free {free} + freeable {freeable} + tot {held} + Xen {host.xen_pages} + in flight {in_flight} "
-            f"is not {host.total_pages}",
+            f"+ offlined {offlined} is not {host.total_pages}",
         )
     claims = sum(domain.outstanding_pages for domain in domains)
     if claims != host.outstanding_claims:
@@ -137,7 +152,7 @@ def _counter_breaks(host: Host, pending: tuple[Step, ...] | None) -> Iterator[Br
         yield Broken("I2", form, f"outstanding_claims {host.outstanding_claims}, sum of claims {claims}")
     excess = host.outstanding_claims - free - freeable
     if excess > 0:
-        form = "window" if excess <= in_flight else "debt"
+        form = "window" if excess <= in_flight else "offlined" if offlined else "debt"
         yield Broken(
             "I3",
             form,
@@ -145,8 +160,29 @@ def _counter_breaks(host: Host, pending: tuple[Step, ...] | None) -> Iterator[Br
         )
     for domain in domains:
         yield from _domain_breaks(domain, pending)
-    if min(free, in_flight, host.xen_pages, host.outstanding_claims) < 0:
+    yield from _node_breaks(host, domains)
+    if min(free, in_flight, host.xen_pages, host.outstanding_claims, offlined) < 0:
         yield Broken("I1", "negative", f"free {free}, in flight {in_flight}, Xen {host.xen_pages}")
+
+
+def _node_breaks(host: Host, domains: list[Domain]) -> Iterator[Broken]:
+    """I11: claims on single nodes add up, by node and by domain, and a node has what is claimed of it."""
+    claimed = dict.fromkeys(range(host.heap.node_count), 0)
+    for domain in domains:
+        parts = sum(domain.claims.values())
+        least = min(domain.claims.values(), default=0)
+        if least < 0 or not parts == domain.node_claims <= domain.outstanding_pages:
+            figures = f"{domain.claims} is not {domain.node_claims} of {domain.outstanding_pages}"
+            yield Broken("I11", "domain", f"domain {domain.domid}: {figures}")
+        for node, pages in domain.claims.items():
+            claimed[node] += pages
+    for node, pages in claimed.items():
+        counted = host.node_outstanding_claims.get(node, 0)
+        if counted != pages:
+            yield Broken("I11", "node", f"node {node}: outstanding {counted}, sum of claims {pages}")
+        if counted > host.heap.node_avail(node):
+            free = host.heap.node_avail(node)
+            yield Broken("I11", "cover", f"node {node}: outstanding {counted}, free {free}")
 
 
 def _domain_breaks(domain: Domain, pending: tuple[Step, ...] | None) -> Iterator[Broken]:
@@ -171,7 +207,13 @@ def check_frames(host: Host) -> tuple[Broken, ...]:
     """
     return tuple(
         broken
-        for part in (_heap_breaks(host), _owner_breaks(host), _tiling_breaks(host), _reference_breaks(host))
+        for part in (
+            _heap_breaks(host),
+            _owner_breaks(host),
+            _offlining_breaks(host),
+            _tiling_breaks(host),
+            _reference_breaks(host),
+        )
         for broken in part
     ) + tuple(broken for domid in host.domids for broken in _p2m_breaks(host, host.domains[domid]))
 
@@ -200,7 +242,7 @@ def _same_node(host: Host, one: Mfn, other: Mfn) -> bool:
 def _owner_breaks(host: Host) -> Iterator[Broken]:
     """Counters against the frame table. Inside an exchange pages in flight still stand in tot_pages."""
     frames = host.frames
-    known = (DOMID_XEN, IN_FLIGHT, TMEM_OWNER)
+    known = (DOMID_XEN, IN_FLIGHT, TMEM_OWNER, OFFLINED)
     for owner in frames.owners():
         if owner not in host.domains and owner not in known:
             yield Broken("frames", "orphan", f"{frames.held(owner)} pages of absent domain {owner}")
@@ -226,6 +268,16 @@ def _owner_breaks(host: Host) -> Iterator[Broken]:
         for mfn in (*domain.structure_frames, *domain.paging_pool):
             if frames.owner(mfn) != DOMID_XEN:
                 yield Broken("frames", "Xen", f"mfn {mfn} of domain {domid}'s cost is not Xen's")
+
+
+def _offlining_breaks(host: Host) -> Iterator[Broken]:
+    """Frames out of service are counted, and one that is to leave when it is freed is somebody's yet."""
+    held = host.frames.held(OFFLINED)
+    if held != host.offlined_pages:
+        yield Broken("frames", "offlined", f"{held} owned, {host.offlined_pages} counted")
+    for mfn in sorted(host.offlining):
+        if host.frames.owner(mfn) in (FREE, OFFLINED):
+            yield Broken("frames", "offlined", f"mfn {mfn} is to go when freed, and free or gone")
 
 
 def _tiling_breaks(host: Host) -> Iterator[Broken]:

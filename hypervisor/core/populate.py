@@ -65,7 +65,7 @@ def _extents(
         return Result(start)
     if not may_target(caller, domain):
         return Result(denied(host, start))
-    placement = placement_of(host, caller, request.mem_flags)
+    placement = placement_of(host, caller, request.mem_flags, domain)
     if placement is None or order > max_order(caller):
         return Result(start)
     source = _source(caller, domain, request)

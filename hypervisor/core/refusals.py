@@ -6,8 +6,8 @@ still what refused it), and after pages were added to tot_pages `note_growth`, o
 per page. A refusal for another reason: `note_refusal`.
 """
 
-from hypervisor.core.allocation import ANYWHERE, Placement
-from hypervisor.core.claims import allocation_refused, available_pages
+from hypervisor.core.allocation import ANYWHERE, Placement, nodes_to_try
+from hypervisor.core.claims import allocation_refused, available_pages, node_refused
 from hypervisor.core.domain import Domain, Dying
 from hypervisor.core.host import Host
 from hypervisor.core.sources import Reason, Refusal, Source
@@ -58,5 +58,10 @@ def _why_no_extent(
         return Reason.EMPTY
     if allocation_refused(host, domain, request, no_refcount):
         return Reason.CLAIM
+    if host.release.claim_sets and any(
+        host.heap.node_avail(node) >= request and node_refused(host, domain, request, no_refcount, node)
+        for node in nodes_to_try(host, domain, placement)
+    ):
+        return Reason.CLAIM  # N5: on a node that has it, others' claims are on it
     # A single page from anywhere can only be refused when none is free and tmem could not part with one.
     return Reason.FRAGMENTATION if order or placement != ANYWHERE else Reason.EMPTY

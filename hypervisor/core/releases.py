@@ -1,7 +1,7 @@
 """What a release of Xen does differently: one frozen set of switches per preset (section 1j).
 
 Code asks for a switch by what it means, never for a release by name. A preset is the release as first
-tagged: 4.21 is 4.21.0 (4.21.1 behaves as 4.22).
+tagged: 4.21 is 4.21.0 (4.21.1 behaves as 4.22). "claim-sets" is 4.22 with the claim sets of claims-v7 (1i).
 """
 
 from dataclasses import dataclass, replace
@@ -31,7 +31,7 @@ class Release:
     memory_op_privilege_errno: bool
     """A4: 4.3 answers -EPERM where later releases answer 0 extents done."""
     node_flags_need_privilege: bool
-    """A7, since 4.5 (propagate_node)."""
+    """A7, since 4.5 (propagate_node). The same releases know virtual nodes (A3: the vnode flag)."""
     max_pages_saturates: bool
     """A15: since 4.6 max_mem saturates at UINT_MAX; 4.3 truncates to 32 bits."""
     destroy_returns_eagain: bool
@@ -40,6 +40,15 @@ class Release:
     """P9: no longer by 4.22."""
     create_domid_zero_is_dom0: bool
     """4.22.0 recordings: createdomain with domid 0 asks for domain 0 itself."""
+    claim_sets: bool
+    """N1: XEN_DOMCTL_claim_memory, claims on single nodes (claims-v7, 2026, not merged)."""
+    claim_covers_shortfall: bool
+    """N5: a claim may make up what unclaimed memory lacks of a request (repairs C17 b)."""
+    host_test_counts_node_claims: bool
+    """N5. Without it, as in an early design, only a host-wide claim helps past the host's test: the owner of
+    node claims starves (debate A2)."""
+    offlining_recalls_claims: bool
+    """N7. Without it, as in every release, offlining leaves more claimed than there is (C28, W9)."""
     tmem: bool
     """T1, W14: up to 4.12; later every tmem hypercall answers as an absent one does."""
     tmem_put_needs_room: bool
@@ -70,6 +79,10 @@ _4_12: Final = Release(
     destroy_returns_eagain=False,
     getdomaininfo_takes_domctl_lock=True,
     create_domid_zero_is_dom0=False,
+    claim_sets=False,
+    claim_covers_shortfall=False,
+    host_test_counts_node_claims=False,
+    offlining_recalls_claims=False,
     tmem=True,
     tmem_put_needs_room=True,
     tmem_unknown_command_refused=True,
@@ -105,8 +118,16 @@ _4_22: Final = replace(
     getdomaininfo_takes_domctl_lock=False,
     create_domid_zero_is_dom0=True,
 )
+_CLAIM_SETS: Final = replace(
+    _4_22,
+    name="claim-sets",
+    claim_sets=True,
+    claim_covers_shortfall=True,
+    host_test_counts_node_claims=True,
+    offlining_recalls_claims=True,
+)
 
-RELEASES: Final = MappingProxyType({one.name: one for one in (_4_3, _4_12, _4_17, _4_21, _4_22)})
+RELEASES: Final = MappingProxyType({one.name: one for one in (_4_3, _4_12, _4_17, _4_21, _4_22, _CLAIM_SETS)})
 """The presets by name."""
 DEFAULT_RELEASE: Final = "4.17"
 

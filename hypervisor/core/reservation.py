@@ -12,14 +12,14 @@ from hypervisor.public.memory import (
     MEMF_EXACT_NODE,
     MEMF_NODE_MASK,
     MEMF_NODE_SHIFT,
+    MEMF_VNODE,
 )
-from hypervisor.public.units import MAX_NR_EXTENTS, MAX_ORDER, PAGE_SHIFT, Gfn, Mfn, NodeId, Order, Run, Runs
+from hypervisor.public.numa import MAX_NUMNODES
+from hypervisor.public.units import MAX_NR_EXTENTS, MAX_ORDER, PAGE_SHIFT, Gfn, Mfn, Order, Run, Runs
 
 GUEST_MAX_ORDER: Order = 9
 GFN_LIMIT: Gfn = 1 << 36
 """Four levels of EPT translate 48 bits of guest physical address."""
-MAX_NUMNODES: NodeId = 64
-"""Nodes a hypervisor is built for (N2)."""
 
 
 def max_order(caller: Caller) -> Order:
@@ -42,12 +42,19 @@ def denied(host: Host, start_extent: int) -> int:
     return -Errno.EPERM if host.release.memory_op_privilege_errno else start_extent
 
 
-def placement_of(host: Host, caller: Caller, mem_flags: int) -> Placement | None:
-    """mem_flags as a placement; None when they stop the call with 0 extents done (A3, A7, A20)."""
+def placement_of(
+    host: Host, caller: Caller, mem_flags: int, domain: Domain | None = None
+) -> Placement | None:
+    """mem_flags as a placement; None when they stop the call with 0 extents done (A3, A7, A20).
+
+    `domain` is the target where its virtual nodes may be meant: in populate and increase, not in exchange.
+    """
     bits = mem_flags & MEMF_ADDRESS_BITS_MASK
     if bits and bits <= PAGE_SHIFT:
         return None
     below = 1 << (bits - PAGE_SHIFT) if bits else None
+    if domain is not None and mem_flags & MEMF_VNODE and host.release.node_flags_need_privilege:
+        return _virtual_placement(domain, mem_flags, below)
     encoded = (mem_flags & MEMF_NODE_MASK) >> MEMF_NODE_SHIFT
     node = encoded - 1 if encoded else None
     if node is None:
@@ -60,6 +67,21 @@ def placement_of(host: Host, caller: Caller, mem_flags: int) -> Placement | None
         if node >= MAX_NUMNODES:
             return None  # A3: a node that cannot be
     return Placement(node, exact, below)
+
+
+def _virtual_placement(domain: Domain, mem_flags: int, below: Mfn | None) -> Placement | None:
+    """The node bits name a virtual node, whoever calls; without a table they mean nothing (A3, A7)."""
+    table = domain.vnode_to_pnode
+    if not table:
+        return Placement(below=below)
+    # XENMEMF_get_node takes one off the bits and keeps eight of them, so that 0 is no node but 255
+    vnode = (((mem_flags & MEMF_NODE_MASK) >> MEMF_NODE_SHIFT) - 1) & 0xFF
+    if vnode >= len(table):
+        return None
+    node = table[vnode]
+    if node is None:
+        return Placement(below=below)
+    return Placement(node, bool(mem_flags & MEMF_EXACT_NODE), below)
 
 
 def extents_from(runs: Runs, order: Order, start_extent: int) -> Iterator[int]:

@@ -29,6 +29,7 @@ from hypervisor.public.memory import (
     MemoryExchange,
     PopulatePhysmap,
 )
+from hypervisor.public.offlining import PageOfflineOp
 from hypervisor.public.requests import Reply, Request
 from hypervisor.public.units import Pages
 
@@ -51,6 +52,8 @@ class Counters:
     """Free, and freeable by tmem: what claims are held against (C14)."""
     outstanding_claims: Pages
     in_flight: Pages
+    offlined: Pages
+    """Out of service: what claims were made on before (C28)."""
     domains: Mapping[Caller, DomainCounters]
 
     @property
@@ -70,6 +73,7 @@ def counters(host: Host) -> Counters:
         free=available_pages(host),
         outstanding_claims=host.outstanding_claims,
         in_flight=host.in_flight_pages,
+        offlined=host.offlined_pages,
         domains={
             Caller(one.domid, one.incarnation): DomainCounters(
                 one.tot_pages, one.max_pages, one.outstanding_pages, one.is_dying
@@ -112,13 +116,16 @@ def _leaks(before: Counters, after: Counters) -> Iterator[Broken]:
 
 
 def _debts(step: Step, before: Counters, after: Counters) -> Iterator[Broken]:
-    """I3: claims may come to exceed what could honour them in two ways only, both of them C27."""
+    """I3: claims come to exceed what could honour them in few ways: the window (C27), tmem, offlining."""
     if after.debt <= before.debt:
         return
-    if step.name == "claim" and before.outstanding_claims > before.free:
-        form = "overclaim"
+    if after.offlined > before.offlined:
+        form = "offlined"
+    elif step.name == "claim" and before.outstanding_claims > before.free:
+        form = "overclaim offlined" if before.offlined else "overclaim"
     elif step.name == "assign" and before.in_flight > after.in_flight:
-        form = "lean twice"
+        # Once claims exceed what is left, from 4.22 on too the debt seems to rise when a flight ends
+        form = "offlined" if before.offlined and before.outstanding_claims > before.free else "lean twice"
     elif step.name == "donate":
         form = "donated"
     else:
@@ -137,6 +144,9 @@ def _limits(step: Step, before: Counters, after: Counters) -> Iterator[Broken]:
             yield Broken("I4", "install", f"domain {caller.domid}: tot + claim is {over} above max_pages")
         if now.tot_pages > was.tot_pages and now.tot_pages > now.max_pages:
             yield Broken("I4", "growth", f"domain {caller.domid}: tot {now.tot_pages}, max {now.max_pages}")
+        over_before = was.tot_pages + was.outstanding_pages - was.max_pages
+        if now.tot_pages > was.tot_pages and now.outstanding_pages and over > 0 >= over_before:
+            yield Broken("I4", "in flight", f"domain {caller.domid}: tot + claim is {over} above max_pages")
         if now.max_pages != was.max_pages and step.name != "max_mem":
             yield Broken("I4", "clamp", f"{step.name} changed max_pages of domain {caller.domid}")
 
@@ -144,17 +154,18 @@ def _limits(step: Step, before: Counters, after: Counters) -> Iterator[Broken]:
 def _taken(step: Step, before: Counters, after: Counters) -> Iterator[Broken]:
     """I6: an unclaimed request never takes a claimed page."""
     pages = before.free - after.free
-    if pages <= 0:
-        return
+    if pages <= 0 or after.offlined > before.offlined:
+        return  # nothing was taken, or nobody has it
     own = _own_claim(step, before)
     if own < pages:
         if before.outstanding_claims + pages > before.free:
-            form = "donated" if step.name == "pop" else "unclaimed"
+            covered = before.outstanding_claims + pages <= before.free + own
+            form = "donated" if step.name == "pop" else "shortfall" if own and covered else "unclaimed"
             yield Broken("I6", form, f"{step.name}: {pages} pages with a claim of {own}")
         return
     others = before.outstanding_claims - own
     if others > after.free + before.in_flight:
-        form = "debt" if before.debt else "claimed"
+        form = ("debt offlined" if before.offlined else "debt") if before.debt else "claimed"
         yield Broken("I6", form, f"{step.name}: others' claims {others}, free {after.free}")
 
 
@@ -169,7 +180,8 @@ def _own_claim(step: Step, before: Counters) -> Pages:
 def contents(host: Host) -> Mapping[str, bytes]:
     """Digests of the parts of a host, by the names that I9's forms use."""
     domains = [host.domains[domid] for domid in host.domids]
-    claims = [host.outstanding_claims, *(one.outstanding_pages for one in domains)]
+    of_domains = [(one.outstanding_pages, sorted(one.claims.items())) for one in domains]
+    claims = (host.outstanding_claims, of_domains, sorted(host.node_outstanding_claims.items()))
     figures = [
         (
             (one.domid, one.incarnation, one.tot_pages, one.max_pages),
@@ -177,13 +189,14 @@ def contents(host: Host) -> Mapping[str, bytes]:
         )
         for one in domains
     ]
-    totals = (host.heap.total_avail, host.xen_pages, host.in_flight_pages)
+    marked = (sorted(host.dangling.items()), sorted(host.offlining))
+    totals = (host.heap.total_avail, host.xen_pages, host.in_flight_pages, host.offlined_pages)
     return {
         "claims": _digest([msgspec.msgpack.encode(claims)]),
         "counters": _digest([msgspec.msgpack.encode((figures, totals))]),
         "low memory": _digest([msgspec.msgpack.encode(host.low_memory.content())]),
         "heap": _digest(host.heap.digest_parts()),
-        "frames": _digest((*host.frames.digest_parts(), repr(sorted(host.dangling.items())).encode())),
+        "frames": _digest((*host.frames.digest_parts(), repr(marked).encode())),
         "p2m": _digest(part for one in domains if one.p2m is not None for part in one.p2m.digest_parts()),
         "store": _digest(host.store.digest_parts()),
         "tmem": _digest(host.tmem.digest_parts() if host.tmem is not None else ()),
@@ -245,5 +258,7 @@ def _kind(request: Request, reply: Reply) -> str:
             return "paging pool"
         case UnmapForeign():
             return "unmap"
+        case PageOfflineOp():
+            return "offline"
         case _:
             return "other"

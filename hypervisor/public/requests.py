@@ -5,12 +5,26 @@ from msgspec import Struct
 from hypervisor.public.counterfactual import Counterfactual
 from hypervisor.public.domctl import Domctl, ForeignOp, HypercallValue, Sysctl
 from hypervisor.public.memory import MemoryOp
+from hypervisor.public.numa import NumaDomctl, Numainfo, NumaValue
+from hypervisor.public.offlining import OfflineSysctl, OfflineValue
 from hypervisor.public.tmem import TmemControl, TmemOp, TmemValue
 from hypervisor.public.units import Commit, DomId
 from hypervisor.public.xenstore import StoreOp, StoreValue
 
-Request = MemoryOp | Domctl | Sysctl | ForeignOp | TmemOp | TmemControl | StoreOp | Counterfactual
-Value = HypercallValue | TmemValue | StoreValue
+Request = (
+    MemoryOp
+    | Domctl
+    | NumaDomctl
+    | Sysctl
+    | Numainfo
+    | OfflineSysctl
+    | ForeignOp
+    | TmemOp
+    | TmemControl
+    | StoreOp
+    | Counterfactual
+)
+Value = HypercallValue | NumaValue | OfflineValue | TmemValue | StoreValue
 
 
 class Reply(Struct, frozen=True, array_like=True):

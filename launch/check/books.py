@@ -35,7 +35,7 @@ class Books:
         self._host = host
         self._pending = pending
         self._leak_permitted = permitting_rule(Broken("I2", "leak", ""), host.release) is not None
-        self._free = self._in_flight = self._claims = 0
+        self._free = self._in_flight = self._claims = self._offlined = 0
         self._held = self._promised = 0
         self._figures: dict[DomId, Figures] = {}
         self._incarnations: dict[DomId, int] = {}
@@ -71,7 +71,9 @@ class Books:
                     changed = []
                 changed.append((domain.domid, now))
         if (
-            free + held + host.xen_pages + in_flight != host.total_pages
+            free + held + host.xen_pages + in_flight + host.offlined_pages != host.total_pages
+            or host.offlined_pages != self._offlined
+            or (host.node_outstanding_claims and (claims != self._claims or _node_short(host)))
             or claims > free
             or claims - promised != self._claims - self._promised
             or (claims != promised and not (self._leak_permitted and claims > promised))
@@ -123,7 +125,7 @@ class Books:
         """Take the host as it is."""
         host = self._host
         self._free, self._claims = host.heap.total_avail, host.outstanding_claims
-        self._in_flight = host.in_flight_pages
+        self._in_flight, self._offlined = host.in_flight_pages, host.offlined_pages
         domains = [host.domains[domid] for domid in host.domids]
         self._figures = {
             one.domid: (one.tot_pages, one.max_pages, one.outstanding_pages, int(one.is_dying))
@@ -140,11 +142,17 @@ class Books:
             free=self._free,
             outstanding_claims=self._claims,
             in_flight=self._in_flight,
+            offlined=self._offlined,
             domains={
                 Caller(domid, self._incarnations[domid]): DomainCounters(tot, limit, claim, Dying(dying))
                 for domid, (tot, limit, claim, dying) in self._figures.items()
             },
         )
+
+
+def _node_short(host: Host) -> bool:
+    """True when more is claimed of a node than it has free (I11)."""
+    return any(pages > host.heap.node_avail(node) for node, pages in host.node_outstanding_claims.items())
 
 
 def _suspicious(name: str, was: Figures, now: Figures) -> bool:
@@ -153,6 +161,7 @@ def _suspicious(name: str, was: Figures, now: Figures) -> bool:
     return (
         (claim > was[2] and tot + claim > limit)
         or (tot > was[0] and tot > limit)
+        or (tot > was[0] and claim and tot + claim > limit)
         or (limit != was[1] and name != "max_mem")
         or (dying and claim > 0)
         or tot < 0

@@ -17,6 +17,8 @@ from hypervisor.public.counterfactual import Counterfactual
 from hypervisor.public.domctl import Domctl, ForeignOp, HypercallValue, Sysctl
 from hypervisor.public.errors import ERROR_TABLE, WireError
 from hypervisor.public.memory import MemoryOp
+from hypervisor.public.numa import MemoryClaim, NumaDomctl, Numainfo, NumaNode, NumaValue
+from hypervisor.public.offlining import OfflineSysctl, OfflineValue
 from hypervisor.public.requests import Event, Reply
 from hypervisor.public.tmem import TmemControl, TmemOp, TmemValue
 from hypervisor.public.xenstore import StoreOp, StoreValue
@@ -36,8 +38,8 @@ SECTIONS: Final[tuple[tuple[str, str, object], ...]] = (
     ("Messages to the hypervisor", "One ZeroMQ frame each.", protocol.ToHypervisor),
     ("Messages from the hypervisor", "One ZeroMQ frame each.", protocol.FromHypervisor),
     ("memory_op", "Tag: 12 << 8 | sub-op. Guests on themselves, toolstacks on anyone.", MemoryOp),
-    ("domctl", "Tag: 36 << 8 | command. Control domain only.", Domctl),
-    ("sysctl", "Tag: 35 << 8 | command. Control domain only.", Sysctl),
+    ("domctl", "Tag: 36 << 8 | command. Control domain only.", Domctl | NumaDomctl),
+    ("sysctl", "Tag: 35 << 8 | command. Control domain only.", Sysctl | Numainfo | OfflineSysctl),
     ("Foreign mappings", "Tag: 1 << 8 | n (mmu_update). Control domain only.", ForeignOp),
     ("tmem", "Tag: 38 << 8 | command; sysctl 24 for control. Up to 4.12, then ENOSYS.", TmemOp | TmemControl),
     ("xenstore", "Tag: 0x10000 | message type.", StoreOp),
@@ -46,7 +48,12 @@ SECTIONS: Final[tuple[tuple[str, str, object], ...]] = (
         "Not in Xen: the debate's what-ifs, for the schemes named. Control domain only.",
         Counterfactual,
     ),
-    ("Values", "The last element of a reply, or nil.", HypercallValue | TmemValue | StoreValue),
+    (
+        "Values",
+        "The last element of a reply, or nil.",
+        HypercallValue | NumaValue | OfflineValue | TmemValue | StoreValue,
+    ),
+    ("Parts", "Arrays without a tag, inside the messages above.", MemoryClaim | NumaNode),
     ("Events", "Carried by Notify.", Event),
     ("Launcher to toolstack", "On the order socket; msgpack maps with a `type` key.", orders.ToToolstack),
     ("Toolstack to launcher", "On the order socket; msgpack maps with a `type` key.", orders.FromToolstack),

@@ -14,7 +14,7 @@ from launch.scenario.sizes import PositiveSize, Size
 from launch.scenario.table import Count, PositiveSeconds, Seconds, Table, Tuple
 from launch.scenario.workloads import Demand
 
-ReleaseName = Literal["4.3", "4.12", "4.17", "4.21", "4.22"]
+ReleaseName = Literal["4.3", "4.12", "4.17", "4.21", "4.22", "claim-sets"]
 MOST_LAUNCHES: Final = 1_000_000
 """Launches in one run, whatever the kind of arrivals."""
 Builder = Literal["hvm-4.17", "pv-4.17", "hvm-4.3", "pv-4.3"]

@@ -22,6 +22,7 @@ from hypervisor.public.domctl import (
 )
 from hypervisor.public.memory import (
     MEMF_EXACT_NODE,
+    MEMF_VNODE,
     ClaimPages,
     CurrentReservation,
     DecreaseReservation,
@@ -33,6 +34,16 @@ from hypervisor.public.memory import (
     PopulatePhysmap,
     memf_exact_node,
 )
+from hypervisor.public.numa import (
+    CLAIM_TARGET_GLOBAL,
+    CLAIM_TARGET_LEGACY,
+    ClaimMemory,
+    MemoryClaim,
+    Numainfo,
+    SetNodeAffinity,
+    SetVnumaInfo,
+)
+from hypervisor.public.offlining import PageOfflineOp
 from hypervisor.public.requests import Request
 from hypervisor.public.units import DOMID_ANY, DOMID_COW, DOMID_IDLE, DOMID_SELF, DOMID_XEN, PAGE_SIZE
 from hypervisor.public.xenstore import (
@@ -58,6 +69,7 @@ CALLERS = st.sampled_from(
 COUNTS = st.one_of(st.integers(0, 12), st.integers(0, 12), st.integers(0, 300))
 ORDERS = st.sampled_from((0, 0, 0, 0, 1, 2, 3, 5, 9, 10, 18))
 EXACT_NODES = tuple(memf_exact_node(node) for node in (0, 1, 2, 9, 70))
+VNODE_FLAGS = tuple(MEMF_VNODE | node << 8 | MEMF_EXACT_NODE * (node & 1) for node in range(4))
 FLAGS = st.sampled_from(
     (0, 0, 0, 0, 1 << 8, 2 << 8, 3 << 8, 70 << 8, MEMF_EXACT_NODE, 12, 13, 22, 23, *EXACT_NODES)
 )
@@ -125,6 +137,39 @@ STORE = st.one_of(
     st.builds(StoreWatch, PATHS, st.just("t")),
     st.builds(StoreUnwatch, PATHS, st.just("t")),
 )
+NODES = st.sampled_from(
+    (0, 0, 1, 1, 2, 3, 63, 64, CLAIM_TARGET_GLOBAL, CLAIM_TARGET_GLOBAL, CLAIM_TARGET_LEGACY)
+)
+SETS = st.lists(
+    st.builds(
+        MemoryClaim,
+        st.one_of(st.integers(0, 40), st.integers(0, 300), st.just((1 << 64) - 1)),
+        NODES,
+        st.sampled_from((0, 0, 0, 0, 0, 1)),
+    ),
+    max_size=4,
+).map(tuple)
+NUMA = st.one_of(
+    st.builds(ClaimMemory, LIVE, SETS),
+    st.builds(
+        ClaimMemory, LIVE, st.lists(st.builds(MemoryClaim, COUNTS, st.integers(0, 2)), max_size=2).map(tuple)
+    ),
+    st.builds(ClaimMemory, DOMIDS, SETS, st.sampled_from((0, 0, 1))),
+    st.builds(SetNodeAffinity, DOMIDS, st.sampled_from((0, 1, 2, 3, 5, 1 << 40, (1 << 64) - 1))),
+    st.builds(
+        SetVnumaInfo, DOMIDS, st.lists(st.sampled_from((0, 1, 2, 63, 64, 0xFFFF_FFFF)), max_size=3).map(tuple)
+    ),
+    st.builds(IncreaseReservation, LIVE, COUNTS, st.sampled_from((0, 0, 2)), st.sampled_from(VNODE_FLAGS)),
+    st.just(Numainfo()),
+    st.builds(PageOfflineOp, st.integers(0, 4), FRAMES, FRAMES),
+    st.builds(
+        lambda cmd, mfn, more: PageOfflineOp(cmd, mfn, mfn + more),
+        st.integers(1, 3),
+        FRAMES,
+        st.integers(0, 9),
+    ),
+)
+"""Claim sets, affinity, virtual nodes, offlining."""
 ABSURD = st.one_of(
     st.builds(PopulatePhysmap, U16, runs(U64, U64), U32, U32, U64),
     st.builds(PopulatePhysmap, LIVE, runs(U64, st.integers(0, 4)), st.sampled_from((0, 9))),

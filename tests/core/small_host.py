@@ -17,6 +17,7 @@ from hypervisor.public.units import Mfn, Pages, Runs, pages_to_kib
 CONTROL = Caller(0, 0)
 EVERY_RELEASE = tuple(RELEASES)
 WITH_WINDOW = ("4.3", "4.12", "4.17", "4.21")
+FROM_4_22 = ("4.22", "claim-sets")
 UNLIMITED_KIB = 0xFFFF_FFFF * 4
 
 

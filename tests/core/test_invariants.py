@@ -194,9 +194,14 @@ def test_a_claim_between_kill_and_unclaim_is_told_from_one_on_a_zombie() -> None
 
 @pytest.mark.rule("I2", "I3", "I5", "I9")
 def test_4_22_permits_no_break_of_the_claims_books() -> None:
-    """Since 4.22 claim and free fall together: I2, I3 and I6 hold always, I5 but between kill and unclaim."""
+    """Since 4.22 claim and free fall together: I2, I3 and I6 hold but for offlining, I5 but while killing."""
     permitted = [(one.invariant, one.form) for one in PERMITS if "4.22" in one.releases]
-    assert [one for one in permitted if one[0] in ("I1", "I2", "I3", "I4", "I6")] == []
+    assert [one for one in permitted if one[0] in ("I1", "I2", "I3", "I4", "I6", "I11")] == [
+        ("I3", "offlined"),
+        ("I3", "overclaim offlined"),
+        ("I4", "in flight"),
+        ("I6", "debt offlined"),
+    ]
     assert [form for invariant, form in permitted if invariant == "I5"] == ["killed"]
     assert ("I9", "populate: claims") in permitted
 
@@ -207,5 +212,5 @@ def test_the_table_is_sound(name: str) -> None:
     keys = [(one.invariant, one.form) for one in PERMITS]
     assert len(keys) == len(set(keys))
     assert all(set(one.releases) <= set(RELEASES) and one.rule for one in PERMITS)
-    for invariant in ("I1", "I4", "heap", "frames", "p2m", "domain"):
+    for invariant in ("I1", "I4", "I11", "heap", "frames", "p2m", "domain"):
         assert permitting_rule(Broken(invariant, "", ""), release(name)) is None

@@ -18,6 +18,7 @@ from hypervisor.public.domctl import (
 )
 from hypervisor.public.errors import Errno
 from hypervisor.public.memory import DecreaseReservation, IncreaseReservation, MemoryExchange
+from hypervisor.public.offlining import PAGE_OFFLINE, PageOfflineOp
 from hypervisor.public.tmem import TMEM_PERSISTENT
 from hypervisor.public.units import PAGE_SIZE
 from tests.core.small_host import EVERY_RELEASE, SmallHost, singles
@@ -133,6 +134,42 @@ def a_populate_refused_at_max_on_a_squeezed_host(bench: TmemHost) -> None:
     assert bench.grow(full, 1) == 0
 
 
+def offlining_under_claims(bench: SmallHost) -> None:
+    guest, other = bench.create(), bench.create()
+    bench.leave_free(70)
+    bench.claim(guest, 70)
+    free = [mfn for mfn, _ in bench.host.heap.free_blocks()]
+    bench.ret(PageOfflineOp(PAGE_OFFLINE, free[0], free[0]))
+    bench.claim(other, 1_000_000)
+    bench.grow(guest, 64, order=6)
+    bench.grow(guest, 3)
+
+
+def an_offlining_that_meets_xens_image(bench: SmallHost) -> None:
+    guest, filler = bench.create(), bench.leave_free(0)
+    highest = bench.frames_of(filler)[-1]
+    bench.ret(DecreaseReservation(filler.domid, ((highest, 1),)))
+    bench.claim(guest, 1)
+    assert bench.ret(PageOfflineOp(PAGE_OFFLINE, highest, bench.host.total_pages - 1)) == -Errno.EPERM
+
+
+def a_claim_under_an_allocation_in_flight(bench: SmallHost) -> None:
+    guest = bench.create(max_pages=100)
+    bench.claim(guest, 100)
+    running = bench.submit(IncreaseReservation(guest.domid, 1, 5))
+    bench.step(running)
+    bench.claim(guest, 0)
+    bench.claim(guest, 100)
+    bench.finish(running)
+
+
+def a_claim_and_unclaimed_pages_together(bench: SmallHost) -> None:
+    guest = bench.create()
+    bench.leave_free(5)
+    bench.claim(guest, 2)
+    bench.grow(guest, 4, order=2)
+
+
 TMEM_SCENES = (a_page_of_the_tmem_list_past_a_claim, a_populate_refused_at_max_on_a_squeezed_host)
 SCENES = (
     a_claim_on_a_zombie,
@@ -145,12 +182,33 @@ SCENES = (
     a_createdomain_short_of_memory,
     a_pool_short_of_memory,
     an_unmap_that_meets_a_frame_not_mapped,
+    offlining_under_claims,
+    an_offlining_that_meets_xens_image,
+    a_claim_under_an_allocation_in_flight,
+    a_claim_and_unclaimed_pages_together,
 )
 
 
 @pytest.mark.parametrize("name", EVERY_RELEASE)
 @pytest.mark.rule(
-    "I2", "I3", "I5", "I6", "I9", "C9", "C14", "C23", "C27", "C28", "A11", "A17", "A27", "A31", "T23"
+    "I2",
+    "I3",
+    "I5",
+    "I6",
+    "I9",
+    "C9",
+    "C14",
+    "C23",
+    "C27",
+    "C28",
+    "A11",
+    "A17",
+    "A27",
+    "A31",
+    "T23",
+    "N5",
+    "N7",
+    "W9",
 )
 def test_every_permitted_break_can_be_shown(name: str) -> None:
     """Short scenes together show all that the table permits the release, and nothing else."""

@@ -134,4 +134,4 @@ def domid_zero(name: str) -> int:
 )
 def test_releases_part_where_the_table_says(script: Script, answers: tuple[int, ...]) -> None:
     """The same script answers as the version table tells for 4.3, 4.12, 4.17, 4.21 and 4.22."""
-    assert tuple(script(name) for name in EVERY_RELEASE) == answers
+    assert tuple(script(name) for name in EVERY_RELEASE[:5]) == answers

@@ -23,12 +23,14 @@ from hypervisor.core.transitions import Auditor
 from hypervisor.journal import JournalWriter
 from hypervisor.public.domctl import CDF_HVM, CreateDomain, DestroyDomain, MaxMem, Physinfo, UnpauseDomain
 from hypervisor.public.memory import ClaimPages, DecreaseReservation, IncreaseReservation, PopulatePhysmap
+from hypervisor.public.numa import ClaimMemory, MemoryClaim
+from hypervisor.public.offlining import PAGE_OFFLINE, PageOfflineOp
 from hypervisor.public.requests import Request
 from hypervisor.public.units import Mfn, Pages
 from launch.check.books import Books
 from launch.check.finding import Finding, Kind
 from launch.check.host import JOURNAL, check_host
-from tests.core.requests_for_small_host import CALLERS, REQUESTS
+from tests.core.requests_for_small_host import CALLERS, NUMA, REQUESTS
 
 CONTROL = Caller(0, 0)
 CONFIG = HostConfig((900, 700), dom0_pages=24, xen_pages=40, low_mem_virq_pages=64)
@@ -41,6 +43,8 @@ PREPARED: tuple[Request, ...] = (
     IncreaseReservation(2, 40),
     ClaimPages(1, 700),
 )
+ON_NODES = ClaimMemory(1, (MemoryClaim(300, 0), MemoryClaim(200, 1), MemoryClaim(100)))
+"""Where the release has claim sets, this takes the place of the claim; elsewhere it is refused."""
 
 
 def never_refused(_host: Host, _domain: Domain | None, _request: Pages, _no_refcount: bool) -> bool:
@@ -57,13 +61,20 @@ def drop_nothing(_host: Host, _domain: Domain) -> None:
     """A dying domain keeps its claim."""
 
 
-def consume_nothing(_host: Host, _domain: Domain, _pages: Pages) -> None:
+def consume_nothing(_host: Host, _domain: Domain, _pages: Pages, _node: int | None = None) -> None:
     """A claim is never drawn down."""
 
 
-def consume_on_one_side(_host: Host, domain: Domain, pages: Pages) -> None:
+def consume_on_one_side(_host: Host, domain: Domain, pages: Pages, _node: int | None = None) -> None:
     """The domain's claim falls, the host's sum does not."""
     domain.outstanding_pages -= min(domain.outstanding_pages, pages)
+
+
+def consume_host_wide_only(host: Host, domain: Domain, pages: Pages, _node: int | None = None) -> None:
+    """The sums fall, the claims on the nodes do not."""
+    drawn = min(domain.outstanding_pages, pages)
+    domain.outstanding_pages -= drawn
+    host.outstanding_claims -= drawn
 
 
 def assign_without_limit(host: Host, domain: Domain, mfn: Mfn, order: int) -> bool:
@@ -74,6 +85,13 @@ def assign_without_limit(host: Host, domain: Domain, mfn: Mfn, order: int) -> bo
     host.frames.set_owner(mfn, order, domain.domid, allocation.IN_FLIGHT)
     host.in_flight_pages -= 1 << order
     return True
+
+
+CONSUMERS = {
+    "consume nothing": consume_nothing,
+    "consume on one side": consume_on_one_side,
+    "consume host-wide only": consume_host_wide_only,
+}
 
 
 @contextmanager
@@ -88,10 +106,9 @@ def planted(name: str) -> Iterator[None]:
                 patch.setattr(claims, "drop_claim", drop_half)
             case "drop nothing":
                 patch.setattr(destroy, "drop_claim", drop_nothing)
-            case "consume nothing" | "consume on one side":
-                consume = consume_nothing if name == "consume nothing" else consume_on_one_side
-                patch.setattr(allocation, "consume_claim", consume)
-                patch.setattr(claims, "consume_claim", consume)
+            case "consume nothing" | "consume on one side" | "consume host-wide only":
+                patch.setattr(allocation, "consume_claim", CONSUMERS[name])
+                patch.setattr(claims, "consume_claim", CONSUMERS[name])
             case "no limit":
                 patch.setattr("hypervisor.core.populate.assign_pages", assign_without_limit)
             case _:
@@ -152,29 +169,36 @@ class Watched:
                 self.step(runnable[choice % len(runnable)])
 
 
-ASKED = st.lists(st.tuples(CALLERS, REQUESTS), min_size=2, max_size=6)
+ASKED = st.lists(st.tuples(CALLERS, st.one_of(REQUESTS, REQUESTS, NUMA)), min_size=2, max_size=6)
 ORDER = st.lists(st.integers(0, 5), min_size=5, max_size=80)
 
 
-@pytest.mark.parametrize("bug", BUGS)
-@pytest.mark.parametrize("name", ["4.3", "4.17", "4.22"])
+@pytest.mark.parametrize(
+    ("name", "bug"),
+    [
+        *((name, bug) for name in ("4.3", "4.17", "4.22", "claim-sets") for bug in BUGS),
+        ("claim-sets", "consume host-wide only"),
+    ],
+)
 @given(asked=ASKED, order=ORDER)
 @settings(max_examples=15)
-@pytest.mark.rule("I1", "I2", "I3", "I4", "I5", "I6")
+@pytest.mark.rule("I1", "I2", "I3", "I4", "I5", "I6", "I11")
 def test_the_cheap_look_sees_what_the_full_look_sees(
     name: str, bug: str, asked: list[tuple[Caller, Request]], order: list[int]
 ) -> None:
     """After every step of any interleaving, in a sound core and in broken ones."""
     with planted(bug):
         watched = Watched(name)
-        for request in PREPARED:
+        for request in (*PREPARED, ON_NODES):
             watched.alone(request)
         watched.together(asked, order)
 
 
 TELLING: tuple[tuple[Request, ...], ...] = (
     *((one,) for one in PREPARED),
+    (ON_NODES,),
     (PopulatePhysmap(1, ((100, 100),)), Physinfo()),
+    (PageOfflineOp(PAGE_OFFLINE, 30, 60), IncreaseReservation(1, 5)),
     (MaxMem(2, 4 * 30),),
     (IncreaseReservation(2, 10), Physinfo()),
     (MaxMem(2, 4 * 1500),),
@@ -226,9 +250,11 @@ PERMITTED_IN_4_17 = ("drop nothing", "consume nothing")
 
 @pytest.mark.parametrize(
     ("name", "bug"),
-    [("4.22", bug) for bug in BUGS[1:]] + [("4.17", bug) for bug in BUGS[1:] if bug not in PERMITTED_IN_4_17],
+    [("4.22", bug) for bug in BUGS[1:]]
+    + [("4.17", bug) for bug in BUGS[1:] if bug not in PERMITTED_IN_4_17]
+    + [("claim-sets", "consume host-wide only")],
 )
-@pytest.mark.rule("I1", "I2", "I3", "I4", "I5", "I6")
+@pytest.mark.rule("I1", "I2", "I3", "I4", "I5", "I6", "I11")
 def test_a_broken_core_is_told_from_a_broken_file(name: str, bug: str, tmp_path: Path) -> None:
     """The core that wrote the journal agrees with it and breaks invariants; a sound core disagrees."""
     with planted(bug):

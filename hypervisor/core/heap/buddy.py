@@ -53,6 +53,10 @@ class FrameHeap:
         """Pages free on `node`."""
         return self._nodes[node].avail
 
+    def node_pages(self, node: int) -> int:
+        """Pages of RAM on `node`."""
+        return self._nodes[node].end - self._nodes[node].first
+
     def node_of(self, mfn: int) -> int:
         """The node that holds `mfn`. AssertionError if the frame is no RAM."""
         for number, node in enumerate(self._nodes):
@@ -94,6 +98,28 @@ class FrameHeap:
         self._merge(node, mfn, order)
         node.avail += pages
         self.total_avail += pages
+
+    def reserve(self, mfn: int) -> bool:
+        """Take one given frame out of its free block, the rest of which stays free (reserve_heap_page).
+
+        False when the frame is not free; AssertionError when it is no RAM.
+        """
+        node = self._nodes[self.node_of(mfn)]
+        for order in range(MAX_ORDER + 1):
+            first = mfn & -(1 << order)
+            if self._chunks[first >> MAX_ORDER][first & CHUNK_MASK] == order + 1:
+                break
+        else:
+            return False
+        node.unlink(first, order)
+        for smaller in range(order - 1, -1, -1):
+            half = 1 << smaller
+            node.push(first if mfn & half else first + half, smaller)
+            first += mfn & half
+        self._chunks[mfn >> MAX_ORDER][mfn & CHUNK_MASK] = ALLOCATED
+        node.avail -= 1
+        self.total_avail -= 1
+        return True
 
     def largest_free_order(self) -> int:
         """Order of the largest free block on any node, -1 when nothing is free."""

@@ -28,6 +28,10 @@ class CountingHeap:
         """Pages free, on whichever node: they are told for the host as a whole."""
         return self.total_avail if node < self.node_count else 0
 
+    def node_pages(self, node: int) -> int:
+        """Pages of the host, of which any may be on any node."""
+        return self.total_pages if node < self.node_count else 0
+
     def node_of(self, mfn: int) -> int:
         """Always node 0."""
         return 0
@@ -53,6 +57,10 @@ class CountingHeap:
         """Free 2^order pages, in any order of block; only an owner ledger would notice a double free."""
         self.total_avail += 1 << order
         self._returned[order].append(mfn)
+
+    def reserve(self, mfn: int) -> bool:
+        """Never: a frame here is invented when it is taken, so none is free beforehand."""
+        return False
 
     def largest_free_order(self) -> int:
         """The largest order that the free pages suffice for, -1 when there are none."""

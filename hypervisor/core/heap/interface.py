@@ -43,6 +43,10 @@ class Heap(Protocol):
         """Pages free on `node`."""
         ...
 
+    def node_pages(self, node: int) -> int:
+        """Pages of RAM on `node`, free or not."""
+        ...
+
     def node_of(self, mfn: int) -> int:
         """The node that holds `mfn`. AssertionError if the frame is no RAM of this heap."""
         ...
@@ -63,6 +67,10 @@ class Heap(Protocol):
         Any aligned part of taken blocks may be given, in other orders than they were taken in.
         AssertionError when a page of it is already free or no RAM: that is our own bug, never a guest's.
         """
+        ...
+
+    def reserve(self, mfn: int) -> bool:
+        """Take one given frame out of the free block around it; False when it is not free (C28)."""
         ...
 
     def largest_free_order(self) -> int:
