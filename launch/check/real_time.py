@@ -17,7 +17,8 @@ from typing import Any, Final, NoReturn, cast
 from hypervisor.public.errors import WireError
 from launch.check.finding import EvidenceError, Finding, Kind
 from launch.check.histories import INVOKED, Event, Histories
-from launch.check.replay import Finished, Replay, is_array
+from launch.check.replay import Finished, Replay
+from launch.check.states import is_array
 
 Speaker = tuple[int, int]
 """(domid, incarnation)."""
