@@ -59,13 +59,23 @@ def outcome_line(outcome: Outcome) -> bytes:
 
 
 def read_orders(folder: Path) -> tuple[Ordered, ...]:
-    """orders.jsonl; none when there is no such file. msgspec.ValidationError for what is no order."""
-    return tuple(_ORDERED.decode(line) for line in _lines(folder / ORDERS))
+    """orders.jsonl; none when there is no such file. msgspec.DecodeError for what is no order."""
+    return orders_of(_content(folder / ORDERS))
 
 
 def read_outcomes(folder: Path) -> tuple[Outcome, ...]:
-    """outcomes.jsonl; none when there is no such file. msgspec.ValidationError for what is no outcome."""
-    return tuple(_OUTCOME.decode(line) for line in _lines(folder / OUTCOMES))
+    """outcomes.jsonl; none when there is no such file. msgspec.DecodeError for what is no outcome."""
+    return outcomes_of(_content(folder / OUTCOMES))
+
+
+def orders_of(content: bytes) -> tuple[Ordered, ...]:
+    """As `read_orders`, from the file's content."""
+    return tuple(_ORDERED.decode(line) for line in _lines(content))
+
+
+def outcomes_of(content: bytes) -> tuple[Outcome, ...]:
+    """As `read_outcomes`, from the file's content."""
+    return tuple(_OUTCOME.decode(line) for line in _lines(content))
 
 
 def _append(path: Path, line: bytes) -> None:
@@ -73,7 +83,10 @@ def _append(path: Path, line: bytes) -> None:
         file.write(line)
 
 
-def _lines(path: Path) -> Iterator[bytes]:
+def _content(path: Path) -> bytes:
+    return path.read_bytes() if path.exists() else b""
+
+
+def _lines(content: bytes) -> Iterator[bytes]:
     """Whole lines; one that its writer was killed in is left out."""
-    content = path.read_bytes() if path.exists() else b""
     return (line for line in content.split(b"\n")[:-1] if line)

@@ -81,6 +81,10 @@ class Results:
         (self.path / "summary.json").write_bytes(document)
         (self.path / "summary.md").write_text(text, encoding="utf-8")
 
+    def write_judgement(self, document: bytes) -> None:
+        """judge.json."""
+        (self.path / "judge.json").write_bytes(document)
+
     def link_latest(self) -> None:
         """Point `latest`, beside the run, at it. A real file of that name is somebody's own and stays."""
         link = self.path.parent / LATEST

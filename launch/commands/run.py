@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from rich.console import Console
 
 from launch.cluster.run import check_run, run_scenario
+from launch.commands.judging import JudgeOption, judged
 from launch.commands.options import (
     JsonOption,
     OutOption,
@@ -18,6 +19,7 @@ from launch.commands.options import (
 )
 from launch.commands.showing import leave, show
 from launch.errors import UsageError
+from launch.judge.report import RunJudgement
 from launch.results import Results, open_results
 from launch.scenario.load import Loaded, load_scenario
 from launch.scenario.world import check_behaviour, check_traces
@@ -31,6 +33,7 @@ def run(
     seed: SeedOption = None,
     sets: SetOption = None,
     out: OutOption = None,
+    judge: JudgeOption = None,
     json: JsonOption = False,
 ) -> None:
     """Launch a cluster of guests, let toolstacks build domains under rival schemes, and say who was right."""
@@ -39,19 +42,22 @@ def run(
     check_behaviour(loaded)
     check_run(loaded)
     results = open_results(loaded, out, datetime.now(UTC))
-    report = _run(loaded, results)
-    show(report, results.path, json)
+    report, judgement = _run(loaded, results, judge)
+    show(report, results.path, json, judgement)
     leave(report)
 
 
-def _run(loaded: Loaded, results: Results) -> Report:
+def _run(loaded: Loaded, results: Results, judge: bool | None) -> tuple[Report, RunJudgement | None]:
     """However it ends, `latest` is the run that was tried last; one that could not be had leaves nothing."""
     progress = Console(stderr=True, highlight=False)
     worth_keeping = True
     try:
         report = run_scenario(loaded, results, progress.print)
         results.write_summary(report.summary.to_json(), markdown(report))
-        return report
+        judgement = judged(results, judge, progress.print)
+        if judgement is not None:
+            results.write_summary(report.summary.to_json(), markdown(report) + judgement.markdown())
+        return report, judgement
     except UsageError:
         worth_keeping = results.has_outcomes()  # of the schemes before
         raise

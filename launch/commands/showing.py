@@ -9,12 +9,13 @@ from typing import NoReturn
 import typer
 from rich.console import Console
 
+from launch.judge.report import RunJudgement
 from launch.summary import Report
 from launch.tables import remarks, rich_table
 
 
-def show(report: Report, folder: Path | None, json: bool) -> None:
-    """The table and its remarks, or the JSON document; then where the evidence lies."""
+def show(report: Report, folder: Path | None, json: bool, judgement: RunJudgement | None = None) -> None:
+    """The table and its remarks, or the JSON document; then the judge's, and where the evidence lies."""
     if json:
         sys.stdout.buffer.write(report.summary.to_json())
         sys.stdout.flush()
@@ -23,6 +24,8 @@ def show(report: Report, folder: Path | None, json: bool) -> None:
     console.print(rich_table(report))
     for line in remarks(report):
         console.print(line, markup=False)
+    if judgement is not None:
+        console.print(judgement.table())
     if folder is not None:
         console.print(str(folder), markup=False, soft_wrap=True)
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from rich.console import Console
 
 from launch.cluster.rounds import Progress
+from launch.commands.judging import JudgeOption, judged
 from launch.commands.options import (
     JsonOption,
     OutOption,
@@ -32,6 +33,7 @@ def simulate(
     seed: SeedOption = None,
     sets: SetOption = None,
     out: OutOption = None,
+    judge: JudgeOption = None,
     json: JsonOption = False,
 ) -> None:
     """Run a scenario in virtual time: the same parties in one thread. The same seed gives the same run.
@@ -43,8 +45,10 @@ def simulate(
     check_behaviour(loaded)
     check_simulation(loaded)
     results = None if out is None else open_results(loaded, out, datetime.now(UTC))
-    report = _simulate(loaded, results, Console(stderr=True, highlight=False).print)
-    show(report, None if results is None else results.path, json)
+    progress = Console(stderr=True, highlight=False).print
+    report = _simulate(loaded, results, progress)
+    judgement = None if results is None else judged(results, judge, progress)
+    show(report, None if results is None else results.path, json, judgement)
     leave(report)
 
 

@@ -21,6 +21,7 @@ COMMANDS: Final = MappingProxyType(
         "scenarios": "launch.commands.scenarios",
         "clean": "launch.commands.clean",
         "check": "launch.commands.check",
+        "judge": "launch.commands.judge",
         "check-toolstack": "launch.commands.check_toolstack",
         "conform": "launch.commands.conform",
         "explore": "launch.commands.explore",

@@ -1,0 +1,125 @@
+"""A scheme's row: what the judge found in all its repeats and hosts, summed up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from statistics import fmean
+from typing import Any
+
+from msgspec import Struct
+
+from hypervisor.public.units import Pages
+from launch.judge.pain import charged, gini
+from launch.judge.verdict import Cause, GuestJudgement, HostJudgement, Judgement, LaunchJudgement
+from launch.summary import percentile
+
+BY_SCHEME = (Cause.CLAIM, Cause.CLAMP, Cause.FREEZE)
+"""Causes that are an action of the scheme; the others would have stood against the guest anyway."""
+
+
+class Figures(Struct, frozen=True):
+    """One scheme's figures, in the order of the table; totals over hosts unless said otherwise."""
+
+    judged: int  # launches whose decision names a commit
+    fitted: int  # of these, fitted at the decision
+    false_refusals: int
+    fitted_at_first: int  # refused: fitted at the decision, not throughout
+    false_grants: int
+    overtaken: int
+    late_failures: int
+    wasted_page_seconds: float
+    window_p50_s: float | None  # emulated, from first sample to last check
+    window_p99_s: float | None
+    moved_in_windows: Pages  # by domains themselves, up and down
+    refused_while_free: dict[str, Pages]  # by cause
+    refused_without: Pages  # refused to guests while nothing was free
+    swapped: dict[str, float]  # pages, by the cause charged
+    oom_kills: dict[str, float]
+    gini_refused: float | None  # over guests, mean over hosts where anybody was refused anything
+    gini_swapped: float | None
+    admitted: int  # launches
+    domains: float  # most at once, mean over hosts
+    sum_of_maxes: float  # share of the host's capacity, highest, mean over hosts
+    max_of_sums: float
+
+    @property
+    def pain_by_scheme(self) -> Pages:
+        """Pages refused to guests by the scheme's own action while the host had them free."""
+        return sum(self.refused_while_free.get(cause.value, 0) for cause in BY_SCHEME)
+
+
+def figures(hosts: Sequence[HostJudgement]) -> Figures:
+    """Of one scheme. At least one host."""
+    launches = [launch for host in hosts for launch in host.launches]
+    guests = [guest for host in hosts for guest in host.guests]
+    fits = [launch.fit for launch in launches if launch.fit is not None]
+    windows = [launch.window for launch in launches if launch.window is not None]
+    seconds = [window.seconds for window in windows if window.seconds is not None]
+    return Figures(
+        judged=len(fits),
+        fitted=sum(fit.at_decision for fit in fits),
+        false_refusals=_count(launches, Judgement.FALSE_REFUSAL),
+        fitted_at_first=_count(launches, Judgement.FITTED_AT_FIRST),
+        false_grants=_count(launches, Judgement.FALSE_GRANT),
+        overtaken=_count(launches, Judgement.OVERTAKEN),
+        late_failures=sum(launch.failure is not None for launch in launches),
+        wasted_page_seconds=round(sum(one.failure.page_seconds for one in launches if one.failure), 3),
+        window_p50_s=percentile(seconds, 50),
+        window_p99_s=percentile(seconds, 99),
+        moved_in_windows=sum(window.guests_up + window.guests_down for window in windows),
+        refused_while_free=_refused_while_free(guests),
+        refused_without=sum(one.pages - one.pages_while_free for guest in guests for one in guest.refused),
+        swapped=_charged(guests, lambda guest: guest.swapped),
+        oom_kills=_charged(guests, lambda guest: guest.oom_kills),
+        gini_refused=_concentration(hosts, lambda guest: sum(one.pages for one in guest.refused)),
+        gini_swapped=_concentration(hosts, lambda guest: guest.swapped),
+        admitted=sum(launch.judgement in _ADMITTED for launch in launches),
+        domains=fmean(host.marks.domains for host in hosts),
+        sum_of_maxes=round(fmean(host.marks.sum_of_maxes / host.marks.capacity for host in hosts), 6),
+        max_of_sums=round(fmean(host.marks.max_of_sums / host.marks.capacity for host in hosts), 6),
+    )
+
+
+_ADMITTED = (Judgement.GRANTED, Judgement.FALSE_GRANT, Judgement.OVERTAKEN)
+
+
+def _count(launches: Iterable[LaunchJudgement], judgement: Judgement) -> int:
+    return sum(launch.judgement is judgement for launch in launches)
+
+
+def _refused_while_free(guests: Iterable[GuestJudgement]) -> dict[str, Pages]:
+    pages: dict[str, Pages] = {}
+    for guest in guests:
+        for one in guest.refused:
+            if one.pages_while_free:
+                pages[one.cause.value] = pages.get(one.cause.value, 0) + one.pages_while_free
+    return dict(sorted(pages.items()))
+
+
+def _charged(guests: Iterable[GuestJudgement], amount: Callable[[GuestJudgement], int]) -> dict[str, float]:
+    shares: dict[str, float] = {}
+    for guest in guests:
+        for cause, share in charged(amount(guest), guest.refused).items():
+            shares[cause.value] = shares.get(cause.value, 0.0) + share
+    return {cause: round(share, 3) for cause, share in sorted(shares.items())}
+
+
+def _concentration(hosts: Iterable[HostJudgement], pain: Callable[[GuestJudgement], int]) -> float | None:
+    """Guests of different hosts are not compared: each host has its own Gini coefficient."""
+    found = [gini(pain(guest) for guest in host.guests) for host in hosts]
+    known = [value for value in found if value is not None]
+    return round(fmean(known), 6) if known else None
+
+
+def flat(row: Figures) -> dict[str, float | None]:
+    """Every figure as one number, those by cause as `name.cause`: what comparisons work on."""
+    numbers: dict[str, float | None] = {}
+    for name in row.__struct_fields__:
+        value: Any = getattr(row, name)
+        if isinstance(value, dict):
+            parts: dict[str, float] = {str(cause): float(one) for cause, one in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+            numbers[name] = sum(parts.values())
+            numbers.update({f"{name}.{cause}": one for cause, one in parts.items()})
+        else:
+            numbers[name] = None if value is None else float(value)
+    return numbers

@@ -1,0 +1,116 @@
+"""All hosts of a run judged with one measure: the same build time for every scheme."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from hypervisor.journal import JournalError
+from hypervisor.public.units import Seconds
+from launch.check.finding import EvidenceError, UnknownError
+from launch.check.host import JOURNAL
+from launch.check.run import host_folders
+from launch.errors import UsageError
+from launch.judge.cases import build_times, median_build_time
+from launch.judge.evidence import EvidenceFault, folder_evidence
+from launch.judge.judge import judge_stream
+from launch.judge.report import RunJudgement
+from launch.judge.verdict import HostJudgement
+from launch.records import read_outcomes
+from launch.results import path_name
+
+ALONE: Final = 4 << 20
+"""Bytes of journals up to which starting processes would cost more than it saves."""
+
+Tell = Callable[[str], None]
+
+
+def judge_run_folder(run: Path, jobs: int, tell: Tell) -> RunJudgement:
+    """Judge RUN/<scheme>/<repeat>/<host>/, or one such folder, `jobs` hosts at a time.
+
+    UsageError when there is nothing to judge, or a journal that cannot be: `claimlab check` says what is
+    wrong with it.
+    """
+    folders = host_folders(run)
+    build_time = _build_time(folders)
+    work = partial(_one, run, build_time)
+    hosts: list[HostJudgement] = []
+    if min(jobs, len(folders)) < 2 or journal_bytes(run) <= ALONE:
+        for folder in folders:
+            hosts.append(work(folder))
+            tell(_line(hosts[-1]))
+    else:
+        with ProcessPoolExecutor(min(jobs, len(folders)), get_context("spawn")) as executor:
+            for host in executor.map(work, folders):
+                hosts.append(host)
+                tell(_line(host))
+    return RunJudgement(build_time, _by_scheme(hosts, _order(run)))
+
+
+def journal_bytes(run: Path) -> int:
+    """Size of all journals of a run."""
+    return sum(path.stat().st_size for path in run.rglob(JOURNAL))
+
+
+def _line(host: HostJudgement) -> str:
+    return f"{host.name}: {host.steps:,} steps judged in {host.seconds:.1f} s"
+
+
+def _build_time(folders: Sequence[Path]) -> Seconds | None:
+    times: list[Seconds] = []
+    for folder in folders:
+        try:
+            times += build_times(read_outcomes(folder))
+        except EvidenceFault as error:
+            raise UsageError(f"{folder}/outcomes.jsonl: not what a run leaves: {error}") from error
+    return median_build_time(times)
+
+
+def _one(run: Path, build_time: Seconds | None, folder: Path) -> HostJudgement:
+    name = folder.name if folder == run else str(folder.relative_to(run))
+    try:
+        evidence = folder_evidence(folder)
+        if evidence.outcomes and not evidence.orders:
+            raise UsageError(f"{folder}: no orders.jsonl: only runs of this version on can be judged")
+        with (folder / JOURNAL).open("rb") as journal:
+            return judge_stream(journal, evidence, name, build_time)
+    except EvidenceFault as error:
+        raise UsageError(f"{folder}: not what a run leaves: {error}") from error
+    except OSError as error:
+        raise UsageError(f"{folder}/{JOURNAL}: {error.strerror}: nothing can be judged without it") from error
+    except (EvidenceError, UnknownError, JournalError) as error:
+        raise UsageError(f"{folder}: cannot be judged: {error} (claimlab check says more)") from error
+
+
+def _order(run: Path) -> Sequence[str]:
+    """The schemes' folders as the scenario names them; none when there is no scenario to be read."""
+    try:
+        schemes = json.loads((run / "scenario.json").read_text(encoding="utf-8"))["schemes"]
+        return [path_name(str(scheme)) for scheme in schemes]
+    except (OSError, ValueError, LookupError, TypeError):
+        return ()
+
+
+def _by_scheme(
+    hosts: Sequence[HostJudgement], order: Sequence[str]
+) -> Mapping[str, tuple[HostJudgement, ...]]:
+    """In that order, others behind; a host judged alone is a scheme of its own name."""
+    schemes: dict[str, tuple[HostJudgement, ...]] = {}
+    for host in hosts:
+        scheme = host.name.split("/", maxsplit=1)[0]
+        schemes[scheme] = (*schemes.get(scheme, ()), host)
+    known = [scheme for scheme in order if scheme in schemes]
+    return {scheme: schemes[scheme] for scheme in dict.fromkeys([*known, *schemes])}
+
+
+def to_document(judgement: RunJudgement) -> bytes:
+    """judge.json."""
+    document: Any = judgement.as_json()
+    return msgspec.json.format(msgspec.json.encode(document)) + b"\n"
