@@ -19,6 +19,8 @@ from toolstack.interface import Launch, LaunchRefusedError, Scheme
 class Claim(Scheme):
     """XENMEM_claim_pages and its cancel: two hypercalls for each launch, no parameters."""
 
+    origin = "P1: Magenheimer; merged into Xen 4.3"
+
     async def admit_at_claim(self, launch: Launch, pages: Pages) -> None:
         """The one call that decides."""
         reply = await launch.world.hypercall(ClaimPages(launch.domid, pages))

@@ -86,6 +86,7 @@ class Sample:
 class Clamp(Scheme):
     """At any moment max_pages = lifetime maximum - cut, and every cut is known here (no leftovers)."""
 
+    origin = "P2: Campbell"
     parameters = ClampParameters
 
     def __init__(self, parameters: Any) -> None:

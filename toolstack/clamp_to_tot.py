@@ -30,6 +30,7 @@ class ClampToTotParameters(Struct, frozen=True, forbid_unknown_fields=True):
 class ClampToTot(Pinning):
     """Pins for the length of the builds."""
 
+    origin = "P2': the toolstack's way in the commit message of the claim hypercall"
     parameters = ClampToTotParameters
 
     def __init__(self, parameters: Any) -> None:

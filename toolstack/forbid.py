@@ -38,6 +38,7 @@ class ForbidParameters(Struct, frozen=True, forbid_unknown_fields=True):
 class Forbid(Pinning):
     """Pins from the first sight of a domain to the end of the toolstack."""
 
+    origin = "P6: attributed to Dunlap, unsure"
     parameters = ForbidParameters
 
     def __init__(self, parameters: Any) -> None:

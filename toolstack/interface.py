@@ -153,6 +153,8 @@ class Launch:
 class Scheme:
     """A policy about memory. One instance serves all launches of a toolstack process."""
 
+    origin: str = ""
+    """Its number in the debate and who proposed it, as far as is known; "" for a scheme of one's own."""
     releases: Sequence[str] | None = None
     """Releases it can run on; None: all."""
     parameters: type[msgspec.Struct] | None = None

@@ -38,6 +38,7 @@ class LockParameters(Struct, frozen=True, forbid_unknown_fields=True):
 class Lock(Scheme):
     """From the decision to the end of the build nobody else of this toolstack decides or builds."""
 
+    origin = "P9: xl, when autoballoon is on"
     parameters = LockParameters
 
     def __init__(self, parameters: Any) -> None:

@@ -13,6 +13,8 @@ from toolstack.interface import Launch, LaunchRefusedError, Scheme, read_host
 class Naive(Scheme):
     """One physinfo for each launch, no parameters, nothing to restore."""
 
+    origin = "W1: what toolstacks did before claims"
+
     async def admit_before_create(self, launch: Launch) -> bool:
         """Enough free pages for the need that libxl computes (L10)?"""
         host, commit = await read_host(launch.world)

@@ -39,6 +39,7 @@ class StaticParameters(Struct, frozen=True, forbid_unknown_fields=True):
 class Static(Scheme):
     """Sum of maxima against memory: two reads for each launch, nothing to undo."""
 
+    origin = "P3: rejected in the commit message of the claim hypercall"
     parameters = StaticParameters
 
     def __init__(self, parameters: Any) -> None:

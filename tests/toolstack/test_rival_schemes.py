@@ -13,6 +13,7 @@ from tests.toolstack.virtual_toolstack import BIG, MIB, ReleaseHost, VirtualTool
 from toolstack.clamp import Clamp
 from toolstack.clamp_to_tot import ClampToTot
 from toolstack.forbid import Forbid
+from toolstack.freeze import Freeze
 from toolstack.interface import Scheme
 from toolstack.lock import Lock
 from toolstack.static import Static
@@ -27,6 +28,7 @@ RIVALS: Final[Mapping[str, Callable[[], Scheme]]] = MappingProxyType(
         "forbid": lambda: Forbid({}),
         "forbid while building": lambda: Forbid({"when": "builds"}),
         "lock": lambda: Lock({}),
+        "freeze": lambda: Freeze({}),
     }
 )
 each_rival = pytest.mark.parametrize("rival", RIVALS)
