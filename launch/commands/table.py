@@ -19,6 +19,7 @@ COMMANDS: Final = MappingProxyType(
         "simulate": "launch.commands.simulate",
         "serve": "launch.commands.serve",
         "scenarios": "launch.commands.scenarios",
+        "schemes": "launch.commands.schemes",
         "clean": "launch.commands.clean",
         "check": "launch.commands.check",
         "judge": "launch.commands.judge",
