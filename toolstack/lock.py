@@ -18,6 +18,7 @@ from msgspec import Meta, Struct
 from hypervisor.public.units import Commit, Pages
 from toolstack.dom0_balloon import DOM0_MINIMUM, Dom0Balloon
 from toolstack.interface import Launch, LaunchRefusedError, Scheme, parse_parameters, read_host
+from toolstack.waiting_line import WaitingLine
 
 
 class LockParameters(Struct, frozen=True, forbid_unknown_fields=True):
@@ -45,22 +46,18 @@ class Lock(Scheme):
         """See `LockParameters`. Raises `ParametersError`."""
         super().__init__({})
         self._parameters = parse_parameters(parameters, LockParameters)
-        self._queue: list[int] = []
-        """Orders that hold the lock (the first) or wait for it, in the order in which they came."""
+        self._line = WaitingLine(self._parameters.lock_seconds)
         self._dom0 = Dom0Balloon()
 
     async def admit_before_create(self, launch: Launch) -> bool:
         """Take the lock, then free the memory."""
-        self._queue.append(launch.order.order)
-        while self._queue[0] != launch.order.order:
-            await launch.world.sleep(self._parameters.lock_seconds)
+        await self._line.enter(launch.world, launch.order.order)
         await self._free_memory(launch)
         return True
 
     async def release(self, launch: Launch) -> None:
         """Let the next one in. dom0 keeps what it has, as under xl."""
-        if launch.order.order in self._queue:
-            self._queue.remove(launch.order.order)
+        self._line.leave(launch.order.order)
 
     async def _free_memory(self, launch: Launch) -> None:
         """freemem(): look, shrink dom0 by what is missing, wait; until the credit is used up."""
