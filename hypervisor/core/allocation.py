@@ -123,6 +123,8 @@ def unassign_page(host: Host, domain: Domain, mfn: Mfn, order: Order) -> None:
 def give_back(host: Host, mfn: Mfn, order: Order) -> None:
     """free_heap_pages under heap_lock: an extent in flight returns and merges (A14, A23)."""
     host.frames.set_owner(mfn, order, FREE, IN_FLIGHT)
+    if host.contents:
+        host.contents.forget(mfn, order)
     host.in_flight_pages -= 1 << order
     host.heap.give(mfn, order)
     if host.tmem is not None:

@@ -5,7 +5,10 @@ from functools import lru_cache
 from hypervisor.core.allocation import complete_destroy_if_empty, give_back, unassign_page
 from hypervisor.core.domain import Domain
 from hypervisor.core.host import Host
+from hypervisor.core.pod.decrease import decrease_entries
+from hypervisor.core.pod.target import shrink_cache
 from hypervisor.core.reservation import count_in_range, denied, extents_from, max_order, may_target
+from hypervisor.core.sharing.unshare import unshare_all
 from hypervisor.core.steps import (
     CLAIMS,
     DOMAINS,
@@ -13,6 +16,7 @@ from hypervisor.core.steps import (
     REFERENCES,
     STEPS_KEPT,
     Caller,
+    Part,
     Result,
     Step,
     Steps,
@@ -45,21 +49,43 @@ def decrease_reservation(host: Host, caller: Caller, request: DecreaseReservatio
         return Result(start)
     done = start
     for first in extents_from(request.extents, order, start):
-        for frame in range(first, first + (1 << order)):
-            if done > start or frame > first:
+        if done > start:
+            yield unassign
+        if domain.pod.entries:
+            handled = decrease_entries(host, domain, first, order)
+            if domain.pod.count > domain.pod.entries:
+                yield from shrink_cache(host, domain, domain.pod.entries)
                 yield unassign
-            mfn = remove_page(host, domain, frame)
-            if mfn is None:
-                return Result(done)
-            if host.frames.references(mfn):
-                host.dangling[mfn] = domain.domid  # freed when the last mapping goes (A11)
+            if handled:
+                done += 1
                 continue
-            unassign_page(host, domain, mfn, 0)
-            yield merge
-            give_back(host, mfn, 0)
-            complete_destroy_if_empty(host, domain)
+        if not (yield from _extent(host, domain, range(first, first + (1 << order)), unassign, merge)):
+            break
         done += 1
     return Result(done)
+
+
+def _extent(host: Host, domain: Domain, frames: range, unassign: Step, merge: Step) -> Part[bool]:
+    """Give one extent back page by page, the first in the step under way; False at a page that cannot go."""
+    for frame in frames:
+        if frame > frames.start:
+            yield unassign
+        if frame in domain.shared_gfns:
+            # A11: made private first, so giving memory back can need memory
+            if not (yield from unshare_all(host, domain, (frame,))):
+                return False
+            yield unassign
+        mfn = remove_page(host, domain, frame)
+        if mfn is None:
+            return False
+        if host.frames.references(mfn):
+            host.dangling[mfn] = domain.domid  # freed when the last mapping goes (A11)
+            continue
+        unassign_page(host, domain, mfn, 0)
+        yield merge
+        give_back(host, mfn, 0)
+        complete_destroy_if_empty(host, domain)
+    return True
 
 
 @lru_cache(maxsize=STEPS_KEPT)

@@ -12,6 +12,8 @@ from hypervisor.core.allocation import (
 from hypervisor.core.claims import adjust_tot_pages, drop_claim
 from hypervisor.core.domain import Domain, Dying
 from hypervisor.core.host import Host
+from hypervisor.core.pod.state import Pod
+from hypervisor.core.sharing.frames import SHARING, drop_shared_slice
 from hypervisor.core.steps import (
     CLAIMS,
     DOMAINS,
@@ -20,7 +22,9 @@ from hypervisor.core.steps import (
     REFERENCES,
     Caller,
     Emission,
+    Part,
     Result,
+    Step,
     Steps,
     domain_resource,
     p2m_resource,
@@ -56,8 +60,14 @@ def destroy_domain(host: Host, caller: Caller, request: DestroyDomain) -> Steps:
             destroy_client(host, domain.domid)
         yield step("unclaim", writes=this, lock=lock)
         drop_claim(host, domain)
+        domain.pod = Pod()  # p2m_pod_empty_cache: its pages go with the others
+        host.sharing.rings.pop(domain.domid, None)
     relinquish = step(
-        "relinquish", reads=(REFERENCES,), writes=(*this, REFERENCES, HEAP), lock=lock, restart=True
+        "relinquish",
+        reads=(REFERENCES, SHARING),
+        writes=(*this, REFERENCES, SHARING, HEAP),
+        lock=lock,
+        restart=True,
     )
     merge = step("merge", writes=(HEAP, DOMAINS, *this), lock=lock)
     cursor = 0
@@ -68,6 +78,9 @@ def destroy_domain(host: Host, caller: Caller, request: DestroyDomain) -> Steps:
             return Result(-Errno.ESRCH)
         if _free_paging_pool(host, domain):
             continue
+        if domain.shared_gfns:  # before all other pages (A31, S12)
+            yield from _drop_shared(host, domain, merge)
+            continue
         cursor, runs = _unassign_slice(host, domain, cursor)
         if not runs:
             break
@@ -77,6 +90,15 @@ def destroy_domain(host: Host, caller: Caller, request: DestroyDomain) -> Steps:
             return Result(-Errno.EAGAIN)
     _finish(host, domain)
     return Result(0)
+
+
+def _drop_shared(host: Host, domain: Domain, merge: Step) -> Part[None]:
+    """One slice of shared references, the first part in the step under way (S12)."""
+    freed = drop_shared_slice(host, domain, SLICE)
+    if freed:
+        yield merge
+        for mfn in freed:
+            give_back(host, mfn, 0)
 
 
 def _refusal(caller: Caller, domain: Domain | None) -> int:

@@ -2,6 +2,7 @@
 
 from typing import assert_never
 
+from hypervisor.core.access import read_page, write_page
 from hypervisor.core.claim_sets import claim_memory
 from hypervisor.core.counterfactual import counterfactual
 from hypervisor.core.decrease import decrease_reservation
@@ -22,11 +23,15 @@ from hypervisor.core.lifecycle import create_domain, pause_domain, unpause_domai
 from hypervisor.core.limits import claim_pages, max_mem, set_paging_mempool_size
 from hypervisor.core.numa import numainfo, set_node_affinity, set_vnuma_info
 from hypervisor.core.offlining import page_offline_op
+from hypervisor.core.pod.target import get_pod_target, set_pod_target
 from hypervisor.core.populate import increase_reservation, populate_physmap
+from hypervisor.core.sharing.operations import mem_sharing_control, sharing_figures, sharing_op
+from hypervisor.core.sharing.ring import sharing_ring
 from hypervisor.core.steps import Caller, Steps
 from hypervisor.core.store_operations import store_operation
 from hypervisor.core.tmem.commands import tmem_op
 from hypervisor.core.tmem.control import tmem_control
+from hypervisor.public.access import AccessOp, ReadPage, WritePage
 from hypervisor.public.counterfactual import MaxMemBatch
 from hypervisor.public.domctl import (
     CreateDomain,
@@ -57,7 +62,23 @@ from hypervisor.public.memory import (
 )
 from hypervisor.public.numa import ClaimMemory, NumaDomctl, Numainfo, SetNodeAffinity, SetVnumaInfo
 from hypervisor.public.offlining import OfflineSysctl, PageOfflineOp
+from hypervisor.public.pod import GetPodTarget, PodOp, SetPodTarget
 from hypervisor.public.requests import Request
+from hypervisor.public.sharing import (
+    GetSharingFreedPages,
+    GetSharingSharedPages,
+    MemSharingControl,
+    SharingAddPhysmap,
+    SharingAudit,
+    SharingDebugGfn,
+    SharingDebugMfn,
+    SharingNominateGfn,
+    SharingOp,
+    SharingOther,
+    SharingRangeShare,
+    SharingRing,
+    SharingShare,
+)
 from hypervisor.public.tmem import (
     TmemControl,
     TmemDestroyPool,
@@ -112,6 +133,23 @@ def begin(host: Host, caller: Caller, request: Request) -> Steps:
             return tmem_op(host, caller, request)
         case TmemControl():
             return tmem_control(host, caller, request)
+        case ReadPage() | WritePage() | SetPodTarget() | GetPodTarget():
+            return _on_demand(host, caller, request)
+        case (
+            SharingNominateGfn()
+            | SharingShare()
+            | SharingDebugGfn()
+            | SharingDebugMfn()
+            | SharingAddPhysmap()
+            | SharingAudit()
+            | SharingRangeShare()
+            | SharingOther()
+            | GetSharingFreedPages()
+            | GetSharingSharedPages()
+            | MemSharingControl()
+            | SharingRing()
+        ):
+            return _sharing(host, caller, request)
         case MapForeign():
             return map_foreign(host, caller, request)
         case UnmapForeign():
@@ -178,6 +216,20 @@ def _numa_domctl(host: Host, caller: Caller, request: NumaDomctl) -> Steps:
             assert_never(request)
 
 
+def _on_demand(host: Host, caller: Caller, request: AccessOp | PodOp) -> Steps:
+    match request:
+        case ReadPage():
+            return read_page(host, caller, request)
+        case WritePage():
+            return write_page(host, caller, request)
+        case SetPodTarget():
+            return set_pod_target(host, caller, request)
+        case GetPodTarget():
+            return get_pod_target(host, caller, request)
+        case _:
+            assert_never(request)
+
+
 def _sysctl(host: Host, caller: Caller, request: Sysctl | Numainfo | OfflineSysctl) -> Steps:
     match request:
         case Physinfo():
@@ -190,6 +242,18 @@ def _sysctl(host: Host, caller: Caller, request: Sysctl | Numainfo | OfflineSysc
             return page_offline_op(host, caller, request)
         case _:
             assert_never(request)
+
+
+def _sharing(host: Host, caller: Caller, request: SharingOp) -> Steps:
+    match request:
+        case GetSharingFreedPages() | GetSharingSharedPages() | SharingAudit():
+            return sharing_figures(host, request)
+        case MemSharingControl():
+            return mem_sharing_control(host, caller, request)
+        case SharingRing():
+            return sharing_ring(host, caller, request)
+        case _:
+            return sharing_op(host, caller, request)
 
 
 def _store(host: Host, caller: Caller, request: StoreOp) -> Steps:

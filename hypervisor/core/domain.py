@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from hypervisor.core.heap.p2m import PhysMap
-from hypervisor.public.units import DomId, NodeId, Pages
+from hypervisor.core.pod.state import Pod
+from hypervisor.public.units import DomId, Gfn, NodeId, Pages
 
 
 class Dying(IntEnum):
@@ -34,7 +35,14 @@ class Domain:
     outstanding_pages: Pages = 0
     is_dying: Dying = Dying.ALIVE
     pause_count: int = 0
+    is_shut_down: bool = False
+    """Crashed: its vcpus never run again, and it waits to be destroyed."""
+    mem_sharing_enabled: bool = False
     shr_pages: Pages = 0
+    """p2m entries of type shared: entries, not frames (S4, S13)."""
+    shared_gfns: dict[Gfn, None] = field(default_factory=dict[Gfn, None])
+    """Where they are; the frames behind them belong to dom_cow."""
+    pod: Pod = field(default_factory=Pod)
     paged_pages: Pages = 0
     claims: dict[NodeId, Pages] = field(default_factory=dict[NodeId, Pages])
     """The part of the claim that is on single nodes, by node; none is 0 (N4)."""
@@ -49,6 +57,11 @@ class Domain:
     """Xen's own pages for this domain: struct domain and the like (anonymous, not in tot_pages)."""
     paging_pool: "array[int]" = field(default_factory=_frames)
     """HAP pool pages (MEMF_no_owner: not in tot_pages)."""
+
+    @property
+    def runs(self) -> bool:
+        """Whether its vcpus run: neither paused nor shut down."""
+        return not self.pause_count and not self.is_shut_down
 
     @property
     def xen_pages(self) -> Pages:

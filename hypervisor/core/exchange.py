@@ -70,20 +70,22 @@ class _Exchange:
         self.taken: list[Mfn] = []
         self.frames: list[Run] = []
 
-    def steal(self) -> bool:
-        """Take one chunk of input from the domain; False at a page that cannot be taken."""
+    def steal(self) -> int:
+        """Take one chunk of input from the domain: 0, or the errno of a page that cannot be taken."""
         order = self.request.in_extent_order
         for _ in range(self.in_per_chunk):
             first = next(self.inputs)
             for frame in range(first, first + (1 << order)):
+                if frame in self.domain.shared_gfns:
+                    return -Errno.ENOMEM  # A17: a shared page is not exchanged
                 mfn = lookup_page(self.host, self.domain, frame)
                 if mfn is None or self.host.frames.references(mfn):
-                    return False
+                    return -Errno.EINVAL
                 if self.host.frames.owner(mfn) != self.domain.domid:
-                    return False  # named twice in one chunk
+                    return -Errno.EINVAL  # named twice in one chunk
                 self.host.frames.set_owner(mfn, 0, IN_FLIGHT, self.domain.domid)
                 self.stolen.append((frame, mfn))
-        return True
+        return 0
 
     def take(self) -> bool:
         """One output extent, outside tot_pages: unclaimed memory only (C17, C20)."""
@@ -163,7 +165,7 @@ def memory_exchange(host: Host, caller: Caller, request: MemoryExchange) -> Step
     for chunk in range(first_chunk, chunks):
         if chunk > first_chunk:
             yield steal
-        error = 0 if exchange.steal() else -Errno.EINVAL
+        error = exchange.steal()
         for _ in range(exchange.out_per_chunk):
             if error:
                 break

@@ -3,7 +3,10 @@
 from hypervisor.core.allocation import complete_destroy_if_empty, give_back, unassign_page
 from hypervisor.core.decrease import lookup_page
 from hypervisor.core.host import Host
+from hypervisor.core.pod.touch import populate_on_demand
 from hypervisor.core.reservation import append_extent, extents_from
+from hypervisor.core.sharing.frames import SHARING
+from hypervisor.core.sharing.unshare import unshare_all
 from hypervisor.core.steps import (
     CLAIMS,
     DOMAINS,
@@ -24,18 +27,28 @@ from hypervisor.public.units import MAX_NR_EXTENTS, Run, runs_length
 def map_foreign(host: Host, caller: Caller, request: MapForeign) -> Steps:
     """Take a reference on every page named, or on none (EINVAL)."""
     domid = request.domid
-    yield step(
+    map_step = step(
         "map foreign",
-        reads=(DOMAINS, domain_resource(domid), p2m_resource(domid)),
-        writes=(REFERENCES,),
+        reads=(DOMAINS, SHARING, domain_resource(domid), p2m_resource(domid)),
+        writes=(REFERENCES, p2m_resource(domid)),
     )
+    yield map_step
     if not caller.privileged:
         return Result(-Errno.EPERM)
     domain = host.find(domid)
     if domain is None:
         return Result(-Errno.ESRCH)
-    if domain.is_dying or runs_length(request.frames) > min(MAX_NR_EXTENTS, domain.tot_pages):
+    if domain.is_dying or runs_length(request.frames) > min(
+        MAX_NR_EXTENTS, domain.tot_pages + domain.shr_pages
+    ):
         return Result(-Errno.EINVAL)
+    for frame in extents_from(request.frames, 0, 0):
+        if not populate_on_demand(host, domain, frame):
+            return Result(-Errno.EINVAL)
+        if frame in domain.shared_gfns:  # P2M_UNSHARE: a writable mapping breaks sharing
+            if not (yield from unshare_all(host, domain, (frame,))):
+                return Result(-Errno.ENOMEM)
+            yield map_step
     mfns = [lookup_page(host, domain, frame) for frame in extents_from(request.frames, 0, 0)]
     if None in mfns:
         return Result(-Errno.EINVAL)

@@ -8,10 +8,12 @@ import msgspec
 
 from hypervisor.core.domain import Domain
 from hypervisor.core.heap.buddy import FrameHeap
+from hypervisor.core.heap.contents import FrameContents
 from hypervisor.core.heap.frames import FREE, FrameTable
 from hypervisor.core.heap.interface import Heap
 from hypervisor.core.low_memory import LowMemoryVirq
 from hypervisor.core.releases import Release
+from hypervisor.core.sharing.state import Sharing
 from hypervisor.core.sources import Refusal, Source
 from hypervisor.core.steps import Caller, Emission
 from hypervisor.core.tmem.state import Tmem
@@ -104,8 +106,12 @@ class Host:
     """Allocations refused in the step in progress; the machine takes them out after it."""
     growth: dict[Source, Pages] = field(default_factory=dict[Source, Pages])
     """Pages that tot_pages of all domains together have grown by since the boot, and through what."""
+    sharing: Sharing = field(default_factory=Sharing)
+    contents: FrameContents = field(default_factory=FrameContents)
     unpaused: list[DomId] = field(default_factory=list[DomId])
     """Domains that began to run in the step in progress: their parked callers move again."""
+    resumed: list[DomId] = field(default_factory=list[DomId])
+    """Domains whose vcpus, paused in a fault, a helper let go in the step in progress (S10)."""
     gone: list[Caller] = field(default_factory=list[Caller])
     """Domains that left in the step in progress: their parked callers never return."""
 
@@ -156,6 +162,12 @@ class Host:
             p2m = self.domains[domid].p2m
             for part in p2m.digest_parts() if p2m is not None else ():
                 content.update(part)
+            for part in self.domains[domid].pod.digest_parts():
+                content.update(part)
+        for part in self.sharing.digest_parts():
+            content.update(part)
+        for part in self.contents.digest_parts():
+            content.update(part)
         for part in self.heap.digest_parts():
             content.update(part)
         for part in self.frames.digest_parts():
@@ -191,6 +203,8 @@ def _domain_content(domain: Domain) -> tuple[object, ...]:
         int(domain.is_dying),
         domain.pause_count,
         domain.shr_pages,
+        domain.is_shut_down,
+        domain.mem_sharing_enabled,
         len(domain.structure_frames),
         len(domain.paging_pool),
         sorted(domain.claims.items()),

@@ -27,6 +27,9 @@ from hypervisor.public.domctl import (
     DOMINF_HVM,
     DOMINF_PAUSED,
     DOMINF_RUNNING,
+    DOMINF_SHUTDOWN,
+    DOMINF_SHUTDOWN_SHIFT,
+    SHUTDOWN_CRASH,
     DomainInfo,
     DomainInfoList,
     GetDomainInfo,
@@ -113,7 +116,8 @@ def _visit(host: Host, cursor: DomId) -> Step:
 
 def domain_info(host: Host, domain: Domain) -> DomainInfo:
     """getdomaininfo(): DOMINF_dying appears only when the domain is dead (C35)."""
-    flags = DOMINF_PAUSED if domain.pause_count else DOMINF_RUNNING
+    flags = DOMINF_PAUSED if domain.pause_count else 0 if domain.is_shut_down else DOMINF_RUNNING
+    flags |= DOMINF_SHUTDOWN | SHUTDOWN_CRASH << DOMINF_SHUTDOWN_SHIFT if domain.is_shut_down else 0
     flags |= DOMINF_HVM if domain.hvm else 0
     flags |= DOMINF_HAP if domain.hap else 0
     flags |= DOMINF_DYING if domain.is_dying == Dying.DEAD else 0

@@ -15,11 +15,13 @@ from hypervisor.core.allocation import IN_FLIGHT
 from hypervisor.core.domain import Domain, Dying
 from hypervisor.core.heap.frames import FREE, FrameTable
 from hypervisor.core.host import Host
+from hypervisor.core.pod.invariants import pod_faults
 from hypervisor.core.releases import RELEASES, Release
 from hypervisor.core.retire import OFFLINED
+from hypervisor.core.sharing.invariants import sharing_faults
 from hypervisor.core.steps import Step, domain_resource
 from hypervisor.core.tmem.state import TMEM_OWNER
-from hypervisor.public.units import DOMID_XEN, MAX_ORDER, Mfn, Pages
+from hypervisor.public.units import DOMID_COW, DOMID_XEN, MAX_ORDER, Mfn, Pages
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +63,14 @@ PERMITS: Final = (
         UP_TO_4_21,
         "C27, P1: until assign draws it down, two extents in flight may lean on the same claim (C17 ii)",
     ),
+    Permit("I3", "nominated", ("4.3", "4.12", "4.17"), "C28, S6: a claim grows, and nothing was freed"),
     Permit("I3", "donated", WITH_TMEM, "C28, T23: a page of the tmem list goes to a domain past all claims"),
     Permit("I3", "offlined", RELEASED, "C28, W9: offlining takes free pages and recalls no claim"),
     Permit(
         "I3", "overclaim offlined", RELEASED, "C14, W9: free - claims wraps once claims exceed what is left"
     ),
     Permit("I4", "in flight", FROM_4_22, "DSM-1, C23: alloc spent the claim, a new one came before assign"),
+    Permit("I4", "last sharer", ALL, "S9a: page_make_private looks at no max_pages"),
     Permit("I5", "killed", ALL, "C30, P10: is_dying is set one step before the claim is dropped"),
     Permit("I5", "zombie", UP_TO_4_21, "C9, z02: a claim on a dying domain is accepted"),
     Permit("I6", "debt", UP_TO_4_21, "C17 a: a claim that covers the request skips the host's test"),
@@ -97,6 +101,19 @@ PERMITS: Final = (
     Permit(
         "I9", "through tmem", WITH_TMEM, "T10, T21, T26: what was evicted on the way, or replaced, is gone"
     ),
+    Permit("I9", "decrease: low memory", ALL, "A11, S9, A27: pages were made private before the refusal"),
+    Permit("I9", "unshare: claims", FROM_4_22, "C23: a refused assign leaves the claim consumed"),
+    Permit("I9", "unshare: low memory", ALL, "A12, A27: the copy left the pool before it was refused"),
+    *(
+        Permit("I9", f"map foreign: {part}", ALL, "S9, A30: pages made private, or populated, stay so")
+        for part in ("claims", "counters", "heap", "frames", "p2m", "low memory")
+    ),
+    Permit("I9", "access: counters", ALL, "A30: a sweep in vain, and the domain crashed"),
+    *(
+        Permit("I9", f"pod target: {part}", ALL, "A29: a refused set_pod_target keeps what it got")
+        for part in ("claims", "counters", "heap", "frames", "p2m", "low memory")
+    ),
+    Permit("I9", "sharing: counters", ALL, "S1, A30: the first operation enables sharing; or a crash"),
     Permit("I9", "unmap: claims", ("4.3", "4.12", "4.17"), "A11, C21: pages freed on the way regrow it"),
     Permit("I9", "unmap: counters", ALL, "A11, A13: references dropped before the bad frame stay dropped"),
     Permit("I9", "unmap: heap", ALL, "A11, A13: references dropped before the bad frame stay dropped"),
@@ -138,13 +155,13 @@ def _counter_breaks(host: Host, pending: tuple[Step, ...] | None) -> Iterator[Br
     free, in_flight = host.heap.total_avail, host.in_flight_pages
     held = sum(domain.tot_pages for domain in domains)
     freeable = 0 if host.tmem is None else host.tmem.freeable
-    offlined = host.offlined_pages
-    if free + freeable + held + host.xen_pages + in_flight + offlined != host.total_pages:
+    cow, offlined = host.sharing.nr_shared, host.offlined_pages
+    if free + freeable + held + cow + host.xen_pages + in_flight + offlined != host.total_pages:
         yield Broken(
             "I1",
             "",
-            f"free {free} + freeable {freeable} + tot {held} + Xen {host.xen_pages} + in flight {in_flight} "
-            f"+ offlined {offlined} is not {host.total_pages}",
+            f"free {free} + freeable {freeable} + tot {held} + dom_cow {cow} + Xen {host.xen_pages} "
+            f"+ in flight {in_flight} + offlined {offlined} is not {host.total_pages}",
         )
     claims = sum(domain.outstanding_pages for domain in domains)
     if claims != host.outstanding_claims:
@@ -205,17 +222,18 @@ def check_frames(host: Host) -> tuple[Broken, ...]:
 
     Needs a heap of real frames; costs O(runs of frames + mapped leaves).
     """
-    return tuple(
-        broken
-        for part in (
-            _heap_breaks(host),
-            _owner_breaks(host),
-            _offlining_breaks(host),
-            _tiling_breaks(host),
-            _reference_breaks(host),
-        )
-        for broken in part
-    ) + tuple(broken for domid in host.domids for broken in _p2m_breaks(host, host.domains[domid]))
+    domains = [host.domains[domid] for domid in host.domids]
+    parts = (
+        _heap_breaks(host),
+        _owner_breaks(host),
+        _offlining_breaks(host),
+        _tiling_breaks(host),
+        _reference_breaks(host),
+    )
+    found = [broken for part in parts for broken in part]
+    found += [Broken("sharing", "", detail) for detail in sharing_faults(host)]
+    found += [Broken("pod", "", detail) for domain in domains for detail in pod_faults(host, domain)]
+    return (*found, *(broken for domain in domains for broken in _p2m_breaks(host, domain)))
 
 
 def _heap_breaks(host: Host) -> Iterator[Broken]:
@@ -242,7 +260,7 @@ def _same_node(host: Host, one: Mfn, other: Mfn) -> bool:
 def _owner_breaks(host: Host) -> Iterator[Broken]:
     """Counters against the frame table. Inside an exchange pages in flight still stand in tot_pages."""
     frames = host.frames
-    known = (DOMID_XEN, IN_FLIGHT, TMEM_OWNER, OFFLINED)
+    known = (DOMID_XEN, IN_FLIGHT, TMEM_OWNER, OFFLINED, DOMID_COW)
     for owner in frames.owners():
         if owner not in host.domains and owner not in known:
             yield Broken("frames", "orphan", f"{frames.held(owner)} pages of absent domain {owner}")
@@ -314,8 +332,11 @@ def _p2m_breaks(host: Host, domain: Domain) -> Iterator[Broken]:
     """A dying domain's map is left out: nobody runs on it, and it is thrown away as a whole."""
     if domain.p2m is None or domain.is_dying != Dying.ALIVE:
         return
-    leaves = sorted((mfn, 1 << order) for _, mfn, order in domain.p2m.leaves())
-    if sum(count for _, count in leaves) != domain.p2m.entries:
+    # A shared frame may stand behind several gfns; who shares it is the business of sharing_faults.
+    leaves = sorted(
+        (mfn, 1 << order) for gfn, mfn, order in domain.p2m.leaves() if gfn not in domain.shared_gfns
+    )
+    if sum(count for _, count in leaves) + len(domain.shared_gfns) != domain.p2m.entries:
         yield Broken("p2m", "count", f"domain {domain.domid}: {domain.p2m.entries} entries")
     start = end = 0
     for mfn, count in leaves:

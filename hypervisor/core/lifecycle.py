@@ -132,6 +132,6 @@ def unpause_domain(host: Host, caller: Caller, request: UnpauseDomain) -> Steps:
     if domain.pause_count == 0:
         return Result(-Errno.EINVAL)
     domain.pause_count -= 1
-    if domain.pause_count == 0:
+    if domain.runs:
         host.unpaused.append(domain.domid)
     return Result(0)

@@ -60,6 +60,7 @@ class Machine:
         self._submitted = 0
         self._lock_holders: dict[str, Operation] = {}
         self._parked: list[Operation] = []
+        self._asleep: list[Operation] = []
 
     @property
     def commit(self) -> Commit:
@@ -73,7 +74,7 @@ class Machine:
         operation = Operation(self._submitted, caller, request, steps, next(steps))
         if not caller.privileged:
             domain = self.host.find(caller.domid)
-            if domain is not None and domain.pause_count:
+            if domain is not None and not domain.runs:
                 operation.parked = True
                 self._parked.append(operation)
         return operation
@@ -105,6 +106,8 @@ class Machine:
             reply = self._finish(operation, finished.value, commit)
         if step.lock is not None:
             self._release(operation, step.lock)
+        if operation.pending is not None and operation.pending.sleeps:
+            self._fall_asleep(operation)
         return self._result(step, reply)
 
     def _result(self, step: Step, reply: Reply | None) -> StepResult:
@@ -120,6 +123,8 @@ class Machine:
             host.refusals.clear()
         if host.unpaused or host.gone:
             self._wake()
+        if host.resumed:
+            self._resume()
         return StepResult(host.commit, step.name, reply, emissions, refusals)
 
     def take_turns(self, waiting: deque[Operation], seen: Seen | None) -> tuple[Operation, StepResult] | None:
@@ -145,6 +150,8 @@ class Machine:
                 except StopIteration as finished:
                     reply = self._finish(operation, finished.value, host.commit)
                     return operation, self._result(step, reply)
+                if operation.pending.sleeps:
+                    self._fall_asleep(operation)
                 if not (host.emissions or host.refusals or host.unpaused or host.gone):
                     if seen is not None:
                         seen(operation, StepResult(host.commit, step.name, None, ()))
@@ -185,6 +192,8 @@ class Machine:
         host.refusals.clear()
         if host.unpaused or host.gone:
             self._wake()
+        if host.resumed:
+            self._resume()
         return reply
 
     def _finish(self, operation: Operation, result: Result, commit: Commit) -> Reply:
@@ -211,8 +220,23 @@ class Machine:
             else:
                 still.append(operation)
         self._parked = still
+        for operation in [one for one in self._asleep if one.caller in self.host.gone]:
+            operation.abandoned = True
+            self._asleep.remove(operation)
         self.host.unpaused.clear()
         self.host.gone.clear()
+
+    def _fall_asleep(self, operation: Operation) -> None:
+        """The vcpu was paused in a fault (S10): it does not move until a helper or its domain's end."""
+        operation.parked = True
+        self._asleep.append(operation)
+
+    def _resume(self) -> None:
+        """Vcpus that a fault had paused run again, now that the helper has answered (S10)."""
+        for operation in [one for one in self._asleep if one.caller.domid in self.host.resumed]:
+            operation.parked = False
+            self._asleep.remove(operation)
+        self.host.resumed.clear()
 
 
 def run_alone(machine: Machine, caller: Caller, request: Request) -> Reply:

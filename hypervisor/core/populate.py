@@ -7,6 +7,7 @@ from itertools import repeat
 from hypervisor.core.allocation import assign_pages, give_back, take_extent
 from hypervisor.core.domain import Domain
 from hypervisor.core.host import Host
+from hypervisor.core.pod.mark import mark_populate_on_demand
 from hypervisor.core.refusals import note_growth, note_no_extent, note_not_assigned
 from hypervisor.core.reservation import (
     append_extent,
@@ -17,7 +18,9 @@ from hypervisor.core.reservation import (
     max_order,
     may_target,
     placement_of,
+    shared_within,
 )
+from hypervisor.core.sharing.unshare import unshare_all
 from hypervisor.core.sources import Source
 from hypervisor.core.steps import (
     CLAIMS,
@@ -33,13 +36,15 @@ from hypervisor.core.steps import (
     step,
 )
 from hypervisor.public.domctl import Frames
-from hypervisor.public.memory import IncreaseReservation, PopulatePhysmap
+from hypervisor.public.memory import MEMF_POPULATE_ON_DEMAND, IncreaseReservation, PopulatePhysmap
 from hypervisor.public.units import DOMID_SELF, Gfn, Run
 
 
 def populate_physmap(host: Host, caller: Caller, request: PopulatePhysmap) -> Steps:
     """Take, assign and map extent by extent; the answer is how many were done (A3, A8)."""
     gfns = extents_from(request.extents, request.extent_order, request.start_extent)
+    if request.mem_flags & MEMF_POPULATE_ON_DEMAND:
+        return mark_populate_on_demand(host, caller, request, gfns)
     return _extents(host, caller, request, request.nr_extents, gfns)
 
 
@@ -87,6 +92,10 @@ def _extents(
             append_extent(frames, mfn, order)
         else:
             yield map_step
+            if domain.shared_gfns and (shared := shared_within(domain, gfn, order)):
+                # guest_physmap_add_entry makes what it replaces private first; nobody looks whether it could
+                yield from unshare_all(host, domain, shared)
+                yield map_step
             map_extent(host, domain, gfn, mfn, order)
         done += 1
         if done == nr_extents:

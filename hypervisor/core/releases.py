@@ -59,6 +59,14 @@ class Release:
     """T9, T13: in 4.12 only SET_AUTH for the client itself lets it share a pool."""
     tmem_page_descriptor_bytes: int
     """Size of struct tmem_page_descriptor: 4.3 has fields for dedup in it."""
+    sharing_enabled_by_use: bool
+    """S1: by 4.17 the first sharing operation on a domain enables sharing; before, ENODEV."""
+    sharing_range_share: bool
+    """S1 (f3356e1d4d, 4.8): range_share exists."""
+    nominate_refuses_dying: bool
+    """S5: newer releases look under page_alloc_lock whether the domain was killed meanwhile (EBUSY)."""
+    pod_populate_on_self: bool
+    """A9: by 4.22 a domain may not mark its own gfns populate-on-demand."""
     pv_structure_pages: Pages
     """What createdomain takes for a PV domain (recordings; 4.3 not recorded, 4.12's figure used)."""
     hvm_structure_pages: Pages
@@ -88,6 +96,10 @@ _4_12: Final = Release(
     tmem_unknown_command_refused=True,
     tmem_shared_auth_required=True,
     tmem_page_descriptor_bytes=72,
+    sharing_enabled_by_use=False,
+    sharing_range_share=True,
+    nominate_refuses_dying=False,
+    pod_populate_on_self=True,
     pv_structure_pages=15,
     hvm_structure_pages=17,
 )
@@ -104,8 +116,11 @@ _4_3: Final = replace(
     tmem_unknown_command_refused=False,
     tmem_shared_auth_required=False,
     tmem_page_descriptor_bytes=88,
+    sharing_range_share=False,
 )
-_4_17: Final = replace(_4_12, name="4.17", tmem=False)
+_4_17: Final = replace(
+    _4_12, name="4.17", tmem=False, sharing_enabled_by_use=True, nominate_refuses_dying=True
+)
 _4_21: Final = replace(
     _4_17, name="4.21", free_regrows_claim=False, pv_structure_pages=10, hvm_structure_pages=13
 )
@@ -117,6 +132,7 @@ _4_22: Final = replace(
     claim_coloring_refused=True,
     getdomaininfo_takes_domctl_lock=False,
     create_domid_zero_is_dom0=True,
+    pod_populate_on_self=False,
 )
 _CLAIM_SETS: Final = replace(
     _4_22,

@@ -114,5 +114,16 @@ def map_extent(host: Host, domain: Domain, gfn: Gfn, mfn: Mfn, order: Order) -> 
     """
     if gfn + (1 << order) > GFN_LIMIT or domain.p2m is None:
         return
-    if host.frames.owner(mfn) == domain.domid:
-        domain.p2m.map(gfn, mfn, order)
+    if host.frames.owner(mfn) != domain.domid or shared_within(domain, gfn, order):
+        return  # shared entries are made private first, and stay where that failed (S9)
+    if domain.pod.entries:
+        domain.pod.clear(gfn, order)
+    domain.p2m.map(gfn, mfn, order)
+
+
+def shared_within(domain: Domain, gfn: Gfn, order: Order) -> list[Gfn]:
+    """The shared gfns of one extent, ascending."""
+    shared = domain.shared_gfns
+    if 1 << order <= len(shared):
+        return [one for one in range(gfn, gfn + (1 << order)) if one in shared]
+    return sorted(one for one in shared if gfn <= one < gfn + (1 << order))

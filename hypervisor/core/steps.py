@@ -6,7 +6,7 @@ yields is one atomic step: what Xen does under one hold of a lock (section 7b).
 """
 
 from collections.abc import Generator
-from typing import Final
+from typing import Final, TypeVar
 
 from msgspec import Struct
 
@@ -54,6 +54,8 @@ class Step(Struct, frozen=True):
     """Global lock held while it runs; kept between consecutive steps that name the same one (P9)."""
     restart: bool = False
     """A hypercall continuation: the lock is dropped before this step and must be won again."""
+    sleeps: bool = False
+    """The vcpu is paused before this step: it is done after `Host.resumed` has named the domain, or never."""
 
 
 def step(
@@ -62,9 +64,10 @@ def step(
     writes: tuple[Resource, ...] = (),
     lock: str | None = None,
     restart: bool = False,
+    sleeps: bool = False,
 ) -> Step:
     """A `Step` from tuples of resources."""
-    return Step(name, frozenset(reads), frozenset(writes), lock, restart)
+    return Step(name, frozenset(reads), frozenset(writes), lock, restart, sleeps)
 
 
 class Caller(Struct, frozen=True):
@@ -95,3 +98,6 @@ class Result(Struct, frozen=True):
 
 Steps = Generator[Step, None, Result]
 """A request in progress."""
+_T = TypeVar("_T")
+Part = Generator[Step, None, _T]
+"""A part of a request that may take several steps."""

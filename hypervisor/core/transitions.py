@@ -15,10 +15,12 @@ from hypervisor.core.domain import Dying
 from hypervisor.core.host import Host
 from hypervisor.core.invariants import Broken
 from hypervisor.core.steps import Caller, Step
+from hypervisor.public.access import ReadPage, WritePage
 from hypervisor.public.domctl import (
     CreateDomain,
     DestroyDomain,
     Exchanged,
+    MapForeign,
     SetPagingMempoolSize,
     UnmapForeign,
 )
@@ -30,7 +32,17 @@ from hypervisor.public.memory import (
     PopulatePhysmap,
 )
 from hypervisor.public.offlining import PageOfflineOp
+from hypervisor.public.pod import SetPodTarget
 from hypervisor.public.requests import Reply, Request
+from hypervisor.public.sharing import (
+    SharingAddPhysmap,
+    SharingDebugGfn,
+    SharingDebugMfn,
+    SharingNominateGfn,
+    SharingOther,
+    SharingRangeShare,
+    SharingShare,
+)
 from hypervisor.public.units import Pages
 
 
@@ -128,6 +140,8 @@ def _debts(step: Step, before: Counters, after: Counters) -> Iterator[Broken]:
         form = "offlined" if before.offlined and before.outstanding_claims > before.free else "lean twice"
     elif step.name == "donate":
         form = "donated"
+    elif step.name in ("sharing", "nominate", "share range"):
+        form = "nominated"
     else:
         form = "spent"
     yield Broken("I3", form, f"{step.name}: {before.debt} -> {after.debt} pages of claims without cover")
@@ -143,7 +157,8 @@ def _limits(step: Step, before: Counters, after: Counters) -> Iterator[Broken]:
         if step.name == "claim" and now.outstanding_pages > was.outstanding_pages and over > 0:
             yield Broken("I4", "install", f"domain {caller.domid}: tot + claim is {over} above max_pages")
         if now.tot_pages > was.tot_pages and now.tot_pages > now.max_pages:
-            yield Broken("I4", "growth", f"domain {caller.domid}: tot {now.tot_pages}, max {now.max_pages}")
+            form = "last sharer" if step.name == "unshare" else "growth"
+            yield Broken("I4", form, f"domain {caller.domid}: tot {now.tot_pages}, max {now.max_pages}")
         over_before = was.tot_pages + was.outstanding_pages - was.max_pages
         if now.tot_pages > was.tot_pages and now.outstanding_pages and over > 0 >= over_before:
             yield Broken("I4", "in flight", f"domain {caller.domid}: tot + claim is {over} above max_pages")
@@ -185,6 +200,7 @@ def contents(host: Host) -> Mapping[str, bytes]:
     figures = [
         (
             (one.domid, one.incarnation, one.tot_pages, one.max_pages),
+            (one.shr_pages, one.is_shut_down, one.mem_sharing_enabled),
             (int(one.is_dying), one.pause_count, len(one.structure_frames), len(one.paging_pool)),
         )
         for one in domains
@@ -196,8 +212,20 @@ def contents(host: Host) -> Mapping[str, bytes]:
         "counters": _digest([msgspec.msgpack.encode((figures, totals))]),
         "low memory": _digest([msgspec.msgpack.encode(host.low_memory.content())]),
         "heap": _digest(host.heap.digest_parts()),
-        "frames": _digest((*host.frames.digest_parts(), repr(marked).encode())),
-        "p2m": _digest(part for one in domains if one.p2m is not None for part in one.p2m.digest_parts()),
+        "frames": _digest(
+            (
+                *host.frames.digest_parts(),
+                *host.sharing.digest_parts(),
+                *host.contents.digest_parts(),
+                repr(marked).encode(),
+            )
+        ),
+        "p2m": _digest(
+            part
+            for one in domains
+            if one.p2m is not None
+            for part in (*one.p2m.digest_parts(), *one.pod.digest_parts())
+        ),
         "store": _digest(host.store.digest_parts()),
         "tmem": _digest(host.tmem.digest_parts() if host.tmem is not None else ()),
     }
@@ -216,6 +244,8 @@ def refused(request: Request, reply: Reply) -> bool:
         return reply.ret < 0 or reply.ret == request.start_extent
     if isinstance(request, DestroyDomain) and reply.ret == -Errno.EAGAIN:
         return False  # C31: 4.3 reports every slice; this is progress
+    if isinstance(request, SharingRangeShare):
+        return False  # it skips what it cannot share, and stops where a domain is killed: progress as well
     return reply.ret < 0
 
 
@@ -260,5 +290,20 @@ def _kind(request: Request, reply: Reply) -> str:
             return "unmap"
         case PageOfflineOp():
             return "offline"
+        case MapForeign():
+            return "map foreign"
+        case WritePage() | ReadPage():
+            return "unshare" if reply.ret == -Errno.ENOMEM else "access"
+        case SetPodTarget():
+            return "pod target"
+        case (
+            SharingNominateGfn()
+            | SharingShare()
+            | SharingAddPhysmap()
+            | SharingDebugGfn()
+            | SharingDebugMfn()
+            | SharingOther()
+        ):
+            return "sharing"
         case _:
             return "other"

@@ -26,6 +26,9 @@ DOMINF_PAUSED: Final = 8
 DOMINF_BLOCKED: Final = 16
 DOMINF_RUNNING: Final = 32
 DOMINF_HAP: Final = 256
+DOMINF_SHUTDOWN_SHIFT: Final = 16
+"""With DOMINF_SHUTDOWN: where in the flags the reason stands."""
+SHUTDOWN_CRASH: Final = 3
 
 
 class CreateDomain(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=DOMCTL | 1):

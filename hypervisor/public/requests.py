@@ -2,11 +2,14 @@
 
 from msgspec import Struct
 
+from hypervisor.public.access import AccessOp, AccessValue
 from hypervisor.public.counterfactual import Counterfactual
 from hypervisor.public.domctl import Domctl, ForeignOp, HypercallValue, Sysctl
 from hypervisor.public.memory import MemoryOp
 from hypervisor.public.numa import NumaDomctl, Numainfo, NumaValue
 from hypervisor.public.offlining import OfflineSysctl, OfflineValue
+from hypervisor.public.pod import PodOp, PodValue
+from hypervisor.public.sharing import SharingEvent, SharingOp, SharingValue
 from hypervisor.public.tmem import TmemControl, TmemOp, TmemValue
 from hypervisor.public.units import Commit, DomId
 from hypervisor.public.xenstore import StoreOp, StoreValue
@@ -21,10 +24,15 @@ Request = (
     | ForeignOp
     | TmemOp
     | TmemControl
+    | SharingOp
+    | PodOp
+    | AccessOp
     | StoreOp
     | Counterfactual
 )
-Value = HypercallValue | NumaValue | OfflineValue | TmemValue | StoreValue
+Value = (
+    HypercallValue | NumaValue | OfflineValue | TmemValue | SharingValue | PodValue | AccessValue | StoreValue
+)
 
 
 class Reply(Struct, frozen=True, array_like=True):
@@ -56,4 +64,4 @@ class WatchEvent(Struct, frozen=True, array_like=True, tag=2):
     commit: Commit
 
 
-Event = VirqEvent | WatchEvent
+Event = VirqEvent | WatchEvent | SharingEvent

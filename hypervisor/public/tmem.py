@@ -79,7 +79,7 @@ class TmemPutPage(Struct, frozen=True, array_like=True, forbid_unknown_fields=Tr
     oid: Oid  # in
     index: U32  # in
     cmfn: U64  # in: the caller's frame to copy from, a gfn (HVM) or mfn (PV)
-    content: U64  # in: what stands in that frame
+    content: U64 | None = None  # in: what stands in that frame; None: what was last written there
 
 
 class TmemGetPage(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=TMEM_OP | 5):

@@ -71,7 +71,8 @@ class Books:
                     changed = []
                 changed.append((domain.domid, now))
         if (
-            free + held + host.xen_pages + in_flight + host.offlined_pages != host.total_pages
+            free + held + host.sharing.nr_shared + host.xen_pages + in_flight + host.offlined_pages
+            != host.total_pages
             or host.offlined_pages != self._offlined
             or (host.node_outstanding_claims and (claims != self._claims or _node_short(host)))
             or claims > free

@@ -13,15 +13,18 @@ from typing import Any, Final, get_args
 import msgspec
 
 from hypervisor.public import orders, protocol
+from hypervisor.public.access import AccessOp
 from hypervisor.public.counterfactual import Counterfactual
-from hypervisor.public.domctl import Domctl, ForeignOp, HypercallValue, Sysctl
+from hypervisor.public.domctl import Domctl, ForeignOp, Sysctl
 from hypervisor.public.errors import ERROR_TABLE, WireError
 from hypervisor.public.memory import MemoryOp
-from hypervisor.public.numa import MemoryClaim, NumaDomctl, Numainfo, NumaNode, NumaValue
-from hypervisor.public.offlining import OfflineSysctl, OfflineValue
-from hypervisor.public.requests import Event, Reply
-from hypervisor.public.tmem import TmemControl, TmemOp, TmemValue
-from hypervisor.public.xenstore import StoreOp, StoreValue
+from hypervisor.public.numa import MemoryClaim, NumaDomctl, Numainfo, NumaNode
+from hypervisor.public.offlining import OfflineSysctl
+from hypervisor.public.pod import PodOp
+from hypervisor.public.requests import Event, Reply, Value
+from hypervisor.public.sharing import SharingOp
+from hypervisor.public.tmem import TmemControl, TmemOp
+from hypervisor.public.xenstore import StoreOp
 
 PAGE: Final = Path("docs/abi.md")
 PROTOCOL: Final = Path("docs/protocol.md")
@@ -42,17 +45,16 @@ SECTIONS: Final[tuple[tuple[str, str, object], ...]] = (
     ("sysctl", "Tag: 35 << 8 | command. Control domain only.", Sysctl | Numainfo | OfflineSysctl),
     ("Foreign mappings", "Tag: 1 << 8 | n (mmu_update). Control domain only.", ForeignOp),
     ("tmem", "Tag: 38 << 8 | command; sysctl 24 for control. Up to 4.12, then ENOSYS.", TmemOp | TmemControl),
+    ("Page sharing", "Tag: (12 << 8 | 22) << 8 | operation; memory_op 18, 19; domctl 56, 58.", SharingOp),
+    ("Populate on demand", "Tag: memory_op 16, 17.", PodOp),
+    ("Memory accesses", "Tag: 0x20000 | n. No hypercall: what a guest does with its pages.", AccessOp),
     ("xenstore", "Tag: 0x10000 | message type.", StoreOp),
     (
         "Counterfactuals",
         "Not in Xen: the debate's what-ifs, for the schemes named. Control domain only.",
         Counterfactual,
     ),
-    (
-        "Values",
-        "The last element of a reply, or nil.",
-        HypercallValue | NumaValue | OfflineValue | TmemValue | StoreValue,
-    ),
+    ("Values", "The last element of a reply, or nil.", Value),
     ("Parts", "Arrays without a tag, inside the messages above.", MemoryClaim | NumaNode),
     ("Events", "Carried by Notify.", Event),
     ("Launcher to toolstack", "On the order socket; msgpack maps with a `type` key.", orders.ToToolstack),

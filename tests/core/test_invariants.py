@@ -200,6 +200,7 @@ def test_4_22_permits_no_break_of_the_claims_books() -> None:
         ("I3", "offlined"),
         ("I3", "overclaim offlined"),
         ("I4", "in flight"),
+        ("I4", "last sharer"),  # S9a: no matter of claims
         ("I6", "debt offlined"),
     ]
     assert [form for invariant, form in permitted if invariant == "I5"] == ["killed"]

@@ -21,6 +21,8 @@ from hypervisor.public.memory import DecreaseReservation, IncreaseReservation, M
 from hypervisor.public.offlining import PAGE_OFFLINE, PageOfflineOp
 from hypervisor.public.tmem import TMEM_PERSISTENT
 from hypervisor.public.units import PAGE_SIZE
+from tests.core.sharing_host import SharingHost
+from tests.core.sharing_scenes import SHARING_SCENES
 from tests.core.small_host import EVERY_RELEASE, SmallHost, singles
 from tests.core.tmem_host import TmemHost
 
@@ -209,6 +211,10 @@ SCENES = (
     "N5",
     "N7",
     "W9",
+    "S6",
+    "S9",
+    "A29",
+    "A30",
 )
 def test_every_permitted_break_can_be_shown(name: str) -> None:
     """Short scenes together show all that the table permits the release, and nothing else."""
@@ -217,6 +223,10 @@ def test_every_permitted_break_can_be_shown(name: str) -> None:
         bench = SmallHost(name, low_mem_virq_pages=64)
         scene(bench)
         seen |= bench.seen
+    for sharing_scene in SHARING_SCENES:
+        sharing_bench = SharingHost(name, low_mem_virq_pages=64)
+        sharing_scene(sharing_bench)
+        seen |= sharing_bench.seen
     for tmem_scene in TMEM_SCENES if RELEASES[name].tmem else ():
         tmem_bench = TmemHost(name)
         tmem_scene(tmem_bench)

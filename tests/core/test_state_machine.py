@@ -206,6 +206,9 @@ class AnyInterleaving(RuleBasedStateMachine):
     @rule(caller=CALLERS, request=REQUESTS)
     def ask_alone(self, caller: Caller, request: Request) -> None:
         """A request with nobody else moving: refused, it leaves no trace but what a rule permits (I9)."""
+        self.ask_alone_now(caller, request)
+
+    def ask_alone_now(self, caller: Caller, request: Request) -> None:
         before, digest = contents(self.host), self.host.digest()
         operation = self.submit(caller, request)
         names: list[str] = []

@@ -82,6 +82,16 @@ class PhysMap:
         first = self._giants.get(gfn >> _GIANT)
         return None if first is None else first + (gfn & ((1 << _GIANT) - 1))
 
+    def any_mapped(self, gfn: int, order: int) -> bool:
+        """Whether any of 2^order gfns maps a page."""
+        end = gfn + (1 << order)
+        while gfn < end:
+            if self.lookup(gfn) is not None:
+                return True
+            empty = gfn >> _LARGE not in self._tables  # nothing maps this region of 512
+            gfn = min(end, ((gfn >> _LARGE) + 1) << _LARGE) if empty else gfn + 1
+        return False
+
     def unmap(self, gfn: int) -> int | None:
         """Remove one page, splitting a superpage if need be; its mfn, None for a hole."""
         mfn = self.lookup(gfn)

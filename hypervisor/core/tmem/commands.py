@@ -4,9 +4,9 @@ from typing import assert_never
 
 from hypervisor.core.decrease import lookup_page
 from hypervisor.core.host import Host
-from hypervisor.core.steps import Caller, Result, Steps
+from hypervisor.core.steps import Caller, Part, Result, Steps
 from hypervisor.core.tmem.content import Client, Page, Pool
-from hypervisor.core.tmem.memory import Part, tmem_step
+from hypervisor.core.tmem.memory import tmem_step
 from hypervisor.core.tmem.pools import create_client, destroy_pool, new_pool
 from hypervisor.core.tmem.put import put_page
 from hypervisor.core.tmem.release import delete_page, free_object, tmem_of
@@ -94,7 +94,8 @@ def _get(host: Host, caller: Caller, pool: Pool, request: TmemGetPage) -> Result
     if obj is None or page is None:
         return Result(0)
     domain = host.find(caller.domid)
-    if domain is None or lookup_page(host, domain, request.cmfn) is None:
+    mfn = None if domain is None else lookup_page(host, domain, request.cmfn)
+    if mfn is None:
         # Xen has unhung a private ephemeral page by now, and counts it until it is evicted (recording t91);
         # here it stays where it is.
         tmem_of(host).statistics.failed_copies += 1
@@ -105,6 +106,7 @@ def _get(host: Host, caller: Caller, pool: Pool, request: TmemGetPage) -> Result
         pool.client.succ_eph_gets += 1
         _after_ephemeral_get(host, caller, page)
     pool.found_gets += 1
+    host.contents.put(mfn, page.content)
     return Result(1, TmemPage(page.content))
 
 

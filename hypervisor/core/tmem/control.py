@@ -2,11 +2,11 @@
 
 from hypervisor.core.allocation import IN_FLIGHT, give_back
 from hypervisor.core.host import Host
-from hypervisor.core.steps import Caller, Result, Steps
+from hypervisor.core.steps import Caller, Part, Result, Steps
 from hypervisor.core.tmem.content import Client
 from hypervisor.core.tmem.eviction import evict
 from hypervisor.core.tmem.listing import list_tmem
-from hypervisor.core.tmem.memory import Part, tmem_step
+from hypervisor.core.tmem.memory import tmem_step
 from hypervisor.core.tmem.pools import create_client, end_migration
 from hypervisor.core.tmem.release import tmem_of
 from hypervisor.core.tmem.state import TMEM_OWNER

@@ -1,8 +1,7 @@
 """How a pool comes by pages: the tmem list first, else the heap (T20-T23, steps P6 and P7)."""
 
-from collections.abc import Generator
 from functools import lru_cache
-from typing import Final, TypeVar
+from typing import Final
 
 from hypervisor.core.allocation import IN_FLIGHT, assign_pages, give_back, take_extent
 from hypervisor.core.claims import adjust_tot_pages
@@ -10,7 +9,17 @@ from hypervisor.core.domain import Domain, Dying
 from hypervisor.core.host import Host
 from hypervisor.core.refusals import note_growth, note_no_extent, note_not_assigned, note_refusal
 from hypervisor.core.sources import Reason, Source
-from hypervisor.core.steps import CLAIMS, DOMAINS, HEAP, STEPS_KEPT, Resource, Step, domain_resource, step
+from hypervisor.core.steps import (
+    CLAIMS,
+    DOMAINS,
+    HEAP,
+    STEPS_KEPT,
+    Part,
+    Resource,
+    Step,
+    domain_resource,
+    step,
+)
 from hypervisor.core.tmem.content import Pool
 from hypervisor.core.tmem.release import tmem_of
 from hypervisor.core.tmem.state import TMEM_OWNER
@@ -21,10 +30,6 @@ TMEM: Final[Resource] = ("tmem", 0)
 """Everything tmem holds."""
 TMEM_LOCK: Final = "tmem"
 """tmem_rwlock, taken for writing by every command: one command at a time."""
-
-_T = TypeVar("_T")
-Part = Generator[Step, None, _T]
-"""A part of a request that may take several steps."""
 
 
 @lru_cache(maxsize=STEPS_KEPT)

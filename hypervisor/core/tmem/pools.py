@@ -4,8 +4,9 @@ from hypervisor.core.allocation import free_xen_page, give_back, keep_for_xen, t
 from hypervisor.core.host import Host
 from hypervisor.core.refusals import note_no_extent
 from hypervisor.core.sources import Source
+from hypervisor.core.steps import Part
 from hypervisor.core.tmem.content import Client, Pool
-from hypervisor.core.tmem.memory import Part, take_block
+from hypervisor.core.tmem.memory import take_block
 from hypervisor.core.tmem.release import free_block, free_object, tmem_of
 from hypervisor.public.errors import Errno
 from hypervisor.public.tmem import (

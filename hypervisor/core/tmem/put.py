@@ -6,10 +6,10 @@ from hypervisor.core.decrease import lookup_page
 from hypervisor.core.host import Host
 from hypervisor.core.refusals import note_refusal
 from hypervisor.core.sources import Reason, Source
-from hypervisor.core.steps import Caller
+from hypervisor.core.steps import Caller, Part
 from hypervisor.core.tmem.content import Object, Page, Pool
 from hypervisor.core.tmem.eviction import evict
-from hypervisor.core.tmem.memory import Part, take_block, take_page, tmem_step
+from hypervisor.core.tmem.memory import take_block, take_page, tmem_step
 from hypervisor.core.tmem.release import (
     COMPRESSED_ZEROS,
     delete_page,
@@ -108,7 +108,7 @@ def _store_new(host: Host, caller: Caller, obj: Object, request: TmemPutPage) ->
     obj.insert(page, request.index)
     ret = 0
     if obj.pool.client.compress:
-        ret = yield from _compress(host, page, request)
+        ret = yield from _compress(host, caller, page, request)
         obj.pool.client.compress_nomem += ret == -Errno.ENOMEM
         obj.pool.client.compress_poor += ret == 0
     if ret == 0:
@@ -120,7 +120,7 @@ def _store_new(host: Host, caller: Caller, obj: Object, request: TmemPutPage) ->
         unhang(host, obj, request.index)
         free_descriptor(host, page)
         return ret
-    page.content = request.content
+    page.content = _content(host, caller, request)
     _insert(host, page)
     return 1
 
@@ -166,13 +166,13 @@ def _take_node(host: Host, obj: Object) -> Part[Block | None]:
     return block
 
 
-def _compress(host: Host, page: Page, request: TmemPutPage) -> Part[int]:
+def _compress(host: Host, caller: Caller, page: Page, request: TmemPutPage) -> Part[int]:
     """do_tmem_put_compress: 1 stored in a subpage, 0 not worth it, or -ENOMEM (T33).
 
     Zeros compress to 44 bytes; any other content stands for noise, which does not compress.
     """
     free_data(host, page)
-    if request.content:
+    if _content(host, caller, request):
         return 0
     page.data = yield from take_block(host, page.obj.pool, COMPRESSED_ZEROS)
     if page.data is None:
@@ -200,7 +200,7 @@ def _duplicate(host: Host, caller: Caller, page: Page, request: TmemPutPage) -> 
     obj, pool = page.obj, page.obj.pool
     ret = -Errno.ENOSPC if pool.client.migrating else 0
     if not ret and pool.client.compress and page.compressed:
-        ret = yield from _compress(host, page, request)
+        ret = yield from _compress(host, caller, page, request)
     if ret == 0:
         ret = yield from _copy_whole(host, page)
     if ret == 1 and not _readable(host, caller, request.cmfn):
@@ -210,12 +210,21 @@ def _duplicate(host: Host, caller: Caller, page: Page, request: TmemPutPage) -> 
         delete_page(host, obj, request.index)
         pool.dup_puts_flushed += 1
         return -Errno.ENOSPC if ret == -Errno.ENOMEM else ret
-    page.content = request.content
+    page.content = _content(host, caller, request)
     if pool.shared:
         obj.last_client = pool.client.domid
     pool.dup_puts_replaced += 1
     _count_good_put(pool)
     return 1
+
+
+def _content(host: Host, caller: Caller, request: TmemPutPage) -> int:
+    """What the put copies: what it says stands in the frame, or what does."""
+    if request.content is not None:
+        return request.content
+    domain = host.find(caller.domid)
+    mfn = None if domain is None else lookup_page(host, domain, request.cmfn)
+    return 0 if mfn is None else host.contents.get(mfn)
 
 
 def _insert(host: Host, page: Page) -> None:

@@ -1,0 +1,1 @@
+"""Populate on demand (section 2g)."""

@@ -1,0 +1,1 @@
+"""Page sharing with copy-on-write (section 4)."""
