@@ -268,5 +268,5 @@ class Execution:
             if isinstance(request, PopulatePhysmap | IncreaseReservation):
                 domid = operation.caller.domid if request.domid == DOMID_SELF else request.domid
                 drawn[domid] = drawn.get(domid, 0) + (1 << request.extent_order)
-        domains = host.domains
-        return pages + sum(min(domains[one].outstanding_pages, extent) for one, extent in drawn.items())
+        claims = {domain.domid: domain.outstanding_pages for domain in host.domains.values()}
+        return pages + sum(min(claims.get(one, 0), extent) for one, extent in drawn.items())

@@ -53,6 +53,11 @@ class _State:
         return next((one for one in self.order if one not in self.sleep), None)
 
 
+def depend(one: Identity, touched: Footprint, other: Identity, other_touched: Footprint) -> bool:
+    """True for two moves of which the order can matter."""
+    return one[0] == other[0] or not commute(touched, other_touched)
+
+
 class ExhaustiveScheduler:
     """A `Scheduler` that comes to an end."""
 
@@ -111,7 +116,7 @@ class ExhaustiveScheduler:
             sleep = {
                 identity: asleep
                 for identity, asleep in before.sleep.items()
-                if identity[0] != last_party and commute(asleep, footprint)
+                if not depend(identity, asleep, before.chosen, footprint)
             }
             since = {one: before.enabled_by.get(one, place - 1) for one in enabled}
             state = _State(enabled, sleep, since)
@@ -140,15 +145,15 @@ class ExhaustiveScheduler:
             other = path[earlier]
             if clock >> earlier & 1:
                 continue
-            same = other.chosen[0] == identity[0]
-            if same or not commute(other.enabled[other.chosen], footprint):
-                if not same and earlier != enabled_by:
+            if depend(other.chosen, other.enabled[other.chosen], identity, footprint):
+                # A party's own moves depend on each other, and still an event may come before a timer.
+                if other.chosen != identity and earlier != enabled_by:
                     self._reverse(earlier, index, clock)
                 clock |= other.clock
         state.clock = clock
         if after is not None:
             for stopped in state.enabled:
-                if stopped[0] != identity[0] and stopped not in after:
+                if stopped != identity and stopped not in after:
                     state.want(stopped)
 
     def _reverse(self, earlier: int, index: int, clock: int) -> None:

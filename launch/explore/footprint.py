@@ -28,7 +28,7 @@ Footprint = tuple[int, int]
 NOTHING: Final[Footprint] = (0, 0)
 LOCKED_FOR_ONE_STEP: Final = frozenset({"create", "max_mem", "pause", "unpause", "physinfo", "getdomaininfo"})
 LISTS: Final = frozenset({"visit", "getdomaininfo"})
-ENDS_OR_HOLDS: Final = frozenset({"pause", "unpause", "kill"})
+ENDS_OR_HOLDS: Final = frozenset({"pause", "unpause", "kill", "relinquish"})
 """Steps that decide whether a domain's own hypercalls go on."""
 
 

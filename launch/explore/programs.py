@@ -103,3 +103,12 @@ def claim(domid: DomId, pages: Pages, note: str = "", tries: int = 1) -> Act:
                 break
 
     return act
+
+
+async def leave_unclaimed(world: World, pages: Pages) -> None:
+    """A domain that fills the host up until so many pages are free: what domains cost differs by release."""
+    filler = await new_domain(world)
+    surplus = await unclaimed(world) - pages
+    done = (await world.hypercall(PopulatePhysmap(filler, ((0, surplus),)))).ret
+    if surplus < 0 or done != surplus:
+        raise RuntimeError("the small world's host is too small: give it more pages")
