@@ -1,7 +1,8 @@
 """The hypervisor process: one host, two sockets, and one atomic step at a time.
 
-A round: take in what has arrived; give every runnable operation one step, in turn; write the journal;
-only then let the replies leave. So a long request never keeps the others out for more than a step.
+A round: take in what has arrived; give every runnable operation one step, in turn, and again until one of
+them has its reply or a few steps are done; write the journal; only then let the replies leave. So a long
+request never keeps those under way out for more than a step, nor one that arrives for more than a few.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any, Final
 import msgspec
 
 from hypervisor.core.host import Host, HostConfig, new_host
-from hypervisor.core.machine import Machine, Operation, StepResult
+from hypervisor.core.machine import Machine, Operation
 from hypervisor.core.releases import release
 from hypervisor.core.sources import Refusal, refused_allocations
 from hypervisor.core.steps import Caller, Emission, Step
@@ -29,11 +30,14 @@ from hypervisor.journal import JournalWriter
 from hypervisor.public.requests import Request, VirqEvent
 from hypervisor.public.units import VIRQ_DOM_EXC, Commit, DomId, Seconds
 from hypervisor.session.server import ServerSession
-from hypervisor.session.speakers import Key, Role, RunningCall
+from hypervisor.session.speakers import Role, RunningCall
 from hypervisor.transport import Sent, Server
 
 IDLE_MS: Final = 100
 """Longest sleep: how soon a stop is noticed, and how often leases are looked at."""
+
+LOOK_EVERY: Final = 16
+"""Atomic steps between two looks at the sockets: a look costs as much as a step, and 16 take some 40 us."""
 
 Underway = tuple[Operation, RunningCall]
 
@@ -83,7 +87,6 @@ class Hypervisor:
         self._clock_ms: int = 0
         self._clock_commit: Commit = 0
         self._underway: deque[Underway] = deque()
-        self._callers: dict[Key, Caller] = {}
         self._stuck = True  # nothing can move before something arrives
         self._lease_check = 0
         self._counted: dict[str, int] = {}
@@ -110,17 +113,16 @@ class Hypervisor:
     def round(self, idle_ms: int) -> None:
         """One round; waits at most `idle_ms` when nothing can move."""
         self._take_in(idle_ms if self._stuck else 0)
-        self._stuck = not self._step_each()
+        self._step_until_due()
         self._note_violations(self._watch.look_when_due(self._pending))
         self._finish_round()
 
     def _take_in(self, timeout_ms: int) -> None:
-        if not self._server.wait(timeout_ms):
-            self._check_leases(monotonic_ms())
-            return
+        readable = self._server.wait(timeout_ms)
         now = monotonic_ms()
         receive = self._session.receive
-        for role in Role:
+        for name in readable:
+            role = Role(name)
             for routing, frame in self._server.drain(role):
                 call = receive(role, routing, frame, now)
                 if call is not None:
@@ -134,20 +136,30 @@ class Hypervisor:
 
     # ---- steps
 
+    def _step_until_due(self) -> None:
+        """Steps in turn until somebody has an answer, nobody can move, or it is time to look for arrivals."""
+        due = self.steps + LOOK_EVERY
+        moving = self._step_each()  # whatever arrived, so that no flood of refusals keeps the others waiting
+        while moving and self.steps < due and not self._session.outbox:
+            moving = self._step_each()
+        self._stuck = not moving
+
     def _step_each(self) -> bool:
         """One step for every operation that can take one; False when none could."""
-        underway, is_runnable = self._underway, self._machine.is_runnable
+        underway, is_runnable, step = self._underway, self._machine.is_runnable, self._step
         moved = False
         for _ in range(len(underway)):
-            operation, call = underway.popleft()
+            operation, call = one = underway.popleft()
             if is_runnable(operation):
                 moved = True
-                self._step(operation, call)
+                if not step(operation, call):
+                    underway.append(one)
             elif not operation.abandoned:
-                underway.append((operation, call))
+                underway.append(one)
         return moved
 
-    def _step(self, operation: Operation, call: RunningCall) -> None:
+    def _step(self, operation: Operation, call: RunningCall) -> bool:
+        """One step; True when it was the operation's last."""
         first = operation.first_commit == 0
         result = self._machine.step(operation)
         self.steps += 1
@@ -164,15 +176,12 @@ class Hypervisor:
             self._refused.update(result.refusals)
         if result.emissions:
             self._emit(result.emissions)
-        self._go_on(operation, call, result)
-
-    def _go_on(self, operation: Operation, call: RunningCall, result: StepResult) -> None:
         if result.reply is None:
-            self._underway.append((operation, call))
-            return
+            return False
         following = self._session.replied(call, result.reply)
         if following is not None:
             self._submit(call, following)
+        return True
 
     def _emit(self, emissions: Iterable[Emission]) -> None:
         domain_died = False
@@ -185,7 +194,6 @@ class Hypervisor:
                 domain_died = domain_died or event.virq == VIRQ_DOM_EXC
         if domain_died:
             self._session.domains_gone(monotonic_ms())
-            self._callers.clear()  # the dead among them call no more
 
     def _pending(self) -> list[Step]:
         return [one.pending for one, _ in self._underway if one.pending is not None]
@@ -282,9 +290,10 @@ def monotonic_ms() -> int:
 
 def liveness(host: Host) -> Callable[[DomId, int], bool]:
     """The session's view of the host: does that very domain exist, and is it not dying?"""
+    domains = host.domains
 
     def is_alive(domid: DomId, incarnation: int) -> bool:
-        domain = host.find(domid)
+        domain = domains.get(domid)
         return domain is not None and domain.incarnation == incarnation and not domain.is_dying
 
     return is_alive

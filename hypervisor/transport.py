@@ -32,10 +32,11 @@ MAX_IPC_PATH: Final = 107
 DRAIN: Final = 256
 """Most messages taken from one socket in a row, so that the other one gets its turn."""
 
-# Plain ints: pyzmq is faster with them than with its enums.
+# Plain ints for flags: pyzmq is faster with them than with its enums. Options it turns
+# into its enum every time.
 _NOBLOCK: Final = int(zmq.NOBLOCK)
 _SNDMORE: Final = int(zmq.SNDMORE) | int(zmq.NOBLOCK)
-_RCVMORE: Final = int(zmq.RCVMORE)
+_RCVMORE: Final = zmq.RCVMORE
 
 
 class EndpointError(Exception):
@@ -86,6 +87,7 @@ class Server:
         """Bind `endpoints` (role to address). Raises `EndpointError`, with nothing left bound."""
         self._context = zmq.Context()
         self._sockets: dict[str, zmq.Socket[bytes]] = {}
+        self._roles: dict[zmq.Socket[bytes], str] = {}
         self._poller = zmq.Poller()
         self._locks: list[int] = []
         self.endpoints: dict[str, str] = {}
@@ -102,6 +104,7 @@ class Server:
             self._locks.append(lock_ipc(checked(Path(endpoint[len("ipc://") :]))))
         socket = router(self._context)
         self._sockets[role] = socket
+        self._roles[socket] = role
         try:
             socket.bind(endpoint)
         except zmq.ZMQError as error:
@@ -114,9 +117,9 @@ class Server:
         self.endpoints[role] = socket.getsockopt_string(zmq.LAST_ENDPOINT)
         self._poller.register(socket, zmq.POLLIN)
 
-    def wait(self, timeout_ms: int) -> bool:
-        """True when something can be received, at the latest after `timeout_ms`."""
-        return bool(self._poller.poll(timeout_ms))
+    def wait(self, timeout_ms: int) -> list[str]:
+        """The roles at whose sockets something can be received, at the latest after `timeout_ms`."""
+        return [self._roles[socket] for socket, _ in self._poller.poll(timeout_ms)]
 
     def drain(self, role: str, limit: int = DRAIN) -> list[tuple[bytes, bytes | None]]:
         """What has arrived at one socket: (routing id, frame); None for a message of several frames."""

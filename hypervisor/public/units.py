@@ -66,6 +66,8 @@ VIRQ_ENOMEM: Final = 12
 
 def runs_length(runs: Runs) -> int:
     """Number of extents in `runs`."""
+    if len(runs) == 1:  # nearly always
+        return runs[0][1]
     return sum(count for _, count in runs)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections import OrderedDict
 from collections.abc import Mapping
 from enum import StrEnum
 from hashlib import blake2b
@@ -59,7 +60,7 @@ class Speaker:
         self.name = name
         self.peer: Peer | None = None  # the connection it speaks over now
         self.in_progress: dict[int, RunningCall] = {}
-        self.remembered: dict[int, bytes] = {}  # Answer frames by seq, oldest answer first
+        self.remembered: OrderedDict[int, bytes] = OrderedDict()  # Answer frames by seq, oldest answer first
         self.floor = -1  # the highest seq whose answer has been forgotten
         self.virqs: tuple[int, ...] = ()
 
@@ -67,8 +68,8 @@ class Speaker:
         """Keep the answer for a resent Call, forgetting the oldest beyond `limit`."""
         self.remembered[seq] = frame
         if len(self.remembered) > limit:
-            forgotten = next(iter(self.remembered))
-            del self.remembered[forgotten]
+            # Not next(iter(...)) of a dict, which passes over everything forgotten before.
+            forgotten, _ = self.remembered.popitem(last=False)
             self.floor = max(self.floor, forgotten)
 
 
