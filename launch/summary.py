@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from hypervisor.public.units import Pages
 from launch.launches import Launch, Verdict
+from launch.memory_figures import NO_MEMORY_FIGURES, MemoryFigures
 
 
 class GuestFigures(Protocol):
@@ -53,6 +54,7 @@ class SchemeSummary(Struct, frozen=True):
     time_to_answer_p50_s: float | None
     time_to_answer_p99_s: float | None
     leftovers: int
+    memory: MemoryFigures = NO_MEMORY_FIGURES
 
 
 class Summary(Struct, frozen=True):
@@ -102,7 +104,10 @@ class Report:
 
 
 def summarise(
-    launches: Sequence[Launch], guests: Iterable[GuestFigures], leftovers: Sequence[str]
+    launches: Sequence[Launch],
+    guests: Iterable[GuestFigures],
+    leftovers: Sequence[str],
+    memory: MemoryFigures = NO_MEMORY_FIGURES,
 ) -> SchemeSummary:
     """The figures of one scheme from everything that its repeats reported."""
     figures = list(guests)
@@ -123,6 +128,7 @@ def summarise(
         time_to_answer_p50_s=percentile(answers, 50),
         time_to_answer_p99_s=percentile(answers, 99),
         leftovers=len(leftovers),
+        memory=memory,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rich.table import Table
 
 from launch.errors import one_line
+from launch.memory_rows import memory_rows
 from launch.summary import Report, SchemeSummary
 
 _HEADINGS = (
@@ -52,6 +53,7 @@ def rows(report: Report) -> Iterator[tuple[str, ...]]:
         if name == "failed_late" and report.endings:
             yield ("built", *(f"{one.built:,}" for one in report.endings.values()))
             yield ("unsettled at the end", *(f"{one.unsettled:,}" for one in report.endings.values()))
+    yield from memory_rows([scheme.memory for scheme in report.summary.schemes.values()])
 
 
 def _cell(scheme: SchemeSummary, name: str) -> str:

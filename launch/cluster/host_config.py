@@ -10,7 +10,7 @@ from launch.scenario.models import HostTable
 def host_config(table: HostTable) -> HostConfig:
     """The host that a scenario's [host] describes."""
     nodes = table.nodes if isinstance(table.nodes, tuple) else _alike(table.memory, table.nodes)
-    return HostConfig(nodes, table.dom0, table.xen, table.low_mem_virq)
+    return HostConfig(nodes, table.dom0, table.xen, table.low_mem_virq, tmem=table.tmem)
 
 
 def _alike(memory: Pages, nodes: int) -> tuple[Pages, ...]:

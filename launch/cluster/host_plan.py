@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from guests.behaviours import BehaviourFactory
 from guests.report import GuestReport
 from hypervisor.public.orders import Outcome
-from hypervisor.public.units import Seconds
+from hypervisor.public.units import Pages, Seconds
 from launch.arrivals.arrival import Arrival
 from launch.cluster.plans import GuestPlan
+from launch.memory_figures import RefusedAllocations
 from launch.scenario.models import Scenario
 from toolstack.interface import Scheme
 
@@ -44,5 +45,7 @@ class HostResult:
     leftovers: tuple[str, ...] = ()
     violations: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list[str])
+    growth: dict[str, Pages] = field(default_factory=dict[str, Pages])
+    refused: tuple[RefusedAllocations, ...] = ()
     round_trip: Seconds | None = None
     """Real seconds of one hypercall; None where no real time passes."""

@@ -28,6 +28,7 @@ from launch.cluster.leftovers import Identified, find_leftovers
 from launch.cluster.plans import guest_config
 from launch.cluster.population import Resident, populate, wait_for_balloon_drivers
 from launch.cluster.toolstacks import LOOK_MS, Access, Toolstacks
+from launch.memory_figures import tallies_of, wrong_contents
 from launch.records import append_order, append_outcome, ordered
 
 READY_SECONDS: Final = 60.0
@@ -236,6 +237,8 @@ class HostRun:
         stats = self._folder / "hypervisor.json"
         if not stats.exists():
             raise PartyLostError(f"{hypervisor.ending()}, before it had closed its books")
-        self._result.violations = tuple(json.loads(stats.read_text(encoding="utf-8"))["violations"])
+        told = json.loads(stats.read_text(encoding="utf-8"))
+        self._result.growth, self._result.refused = tallies_of(told)
+        self._result.violations = (*told["violations"], *wrong_contents(self._result.reports))
         if not failures:
             self._result.violations += tuple(f"I10: left over: {line}" for line in found)

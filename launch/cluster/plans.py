@@ -9,8 +9,10 @@ import msgspec
 
 from guests.config import (
     ConstantSpec,
+    FileSpec,
     GuestConfig,
     RandomWalkSpec,
+    SelfBalloonSpec,
     SineSpec,
     SquareSpec,
     TraceSpec,
@@ -154,4 +156,28 @@ def guest_config(
         in_flight=table.in_flight,
         batch=table.batch,
         swap=table.swap,
+        selfballoon=_selfballoon(table),
+        files=_files(table),
+        cleancache=table.cleancache,
+        frontswap=table.frontswap,
+    )
+
+
+def _selfballoon(table: GuestsTable) -> SelfBalloonSpec | None:
+    if not table.selfballoon:
+        return None
+    return SelfBalloonSpec(
+        table.selfballoon_interval,
+        table.selfballoon_downhysteresis,
+        table.selfballoon_uphysteresis,
+        table.selfballoon_min_usable,
+        table.selfballoon_reserved,
+    )
+
+
+def _files(table: GuestsTable) -> FileSpec | None:
+    if not table.files:
+        return None
+    return FileSpec(
+        table.files, table.files_rate, table.files_exponent, table.files_count, table.files_truncate
     )

@@ -11,6 +11,7 @@ from launch.cluster.arrivals import plan_arrivals
 from launch.cluster.host_plan import HostPlan, HostResult, Plugins
 from launch.cluster.plans import plan_guests
 from launch.launches import Launch, Verdict, fold
+from launch.memory_figures import memory_figures
 from launch.scenario.models import Scenario
 from launch.summary import Endings, Report, SchemeSummary, Summary, summarise
 
@@ -119,4 +120,4 @@ def _scheme_summary(repeats: list[HostResult]) -> SchemeSummary:
         launches += fold(result.ordered_at, result.outcomes)
     reports = [report for result in repeats for report in result.reports]
     leftovers = [line for result in repeats for line in result.leftovers]
-    return summarise(launches, reports, leftovers)
+    return summarise(launches, reports, leftovers, memory_figures(repeats))

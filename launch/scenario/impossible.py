@@ -11,6 +11,7 @@ from launch.scenario.complaints import Fault
 from launch.scenario.models import MOST_LAUNCHES, ArrivalsTable, GuestsTable, HostTable, Scenario
 from launch.scenario.plain import Path, is_array, is_table
 from launch.scenario.sizes import format_size
+from launch.scenario.tmem import tmem_faults
 from launch.scenario.workloads import ReplayDemand
 
 MOST_MEMORY: Final[Pages] = 4096 * PAGES_PER_GIB
@@ -25,6 +26,7 @@ def impossible(scenario: Scenario) -> Iterator[Fault]:
     yield from _guests(scenario.guests, scenario.host)
     yield from _replay(scenario.guests)
     yield from _arrivals(scenario.arrivals, scenario)
+    yield from tmem_faults(scenario)
     yield from _duplicates(scenario)
     yield from _not_finite(("guests", "behaviour_options"), scenario.guests.behaviour_options)
     yield from _not_finite(("scheme",), scenario.scheme)

@@ -45,6 +45,7 @@ class HostTable(Table):
     nodes: Count | Tuple[PositiveSize] = 1  # NUMA nodes: how many alike, or the memory of each; at most 64
     lease: PositiveSeconds = 80.0  # silence of a peer's Python after which the hypervisor notes it as stopped
     low_mem_virq: Size | None = None  # threshold of VIRQ_ENOMEM; None is Xen's own choice, 64 MiB (A27)
+    tmem: bool = False  # Xen's boot option: transcendent memory, in releases 4.3 and 4.12 (T1)
 
 
 class GuestsTable(Table):
@@ -71,6 +72,20 @@ class GuestsTable(Table):
     batch: Annotated[int, Field(ge=1, le=1024)] = 1  # balloon calls (512 pages each) in one multicall
     per_process: Count = 1  # guests carried by one operating system process
     self_sizing: bool = True  # the guest follows its own demand; else memory/target of the toolstack alone
+    # Linux's xen-selfballoon in place of headroom: up at once, down by eighths (G9-G13); needs host.tmem
+    selfballoon: bool = False
+    selfballoon_interval: PositiveSeconds = 5.0  # between two runs of its worker
+    selfballoon_downhysteresis: Count = 8  # this part of the surplus goes at each
+    selfballoon_uphysteresis: Count = 1  # this part of the lack comes at each
+    selfballoon_min_usable: Size = 0  # never below this and the kernel's reserve; 0 follows `max` (G12)
+    selfballoon_reserved: Size = 0  # kept beside demand
+    files: Size = 0  # pages of the files that a guest's programs read; 0 is no page cache
+    files_rate: PositiveSeconds = 100.0  # references to them per emulated second, as far as calls let it
+    files_exponent: Annotated[float, Field(ge=0)] = 1.0  # of Zipf's law; 0 makes all pages equally popular
+    files_count: Count = 16  # files they are spread over
+    files_truncate: PositiveSeconds | None = None  # seconds between truncations of a file; None is never
+    cleancache: bool = False  # pages evicted from the page cache are put into tmem (G14); needs host.tmem
+    frontswap: bool = False  # swapped pages are put into tmem, what it refuses goes to disk (G15)
 
 
 class ArrivalsTable(Table):

@@ -19,6 +19,7 @@ from guests.report import GuestReport
 from hypervisor.core.host import new_host
 from hypervisor.core.machine import Machine
 from hypervisor.core.releases import release
+from hypervisor.core.sources import refused_allocations
 from hypervisor.core.watch import Watch
 from hypervisor.public.orders import DestroyOrder, Dismiss, LaunchOrder, Outcome
 from hypervisor.public.units import DOMID_DOM0, Seconds
@@ -31,6 +32,7 @@ from launch.cluster.leftovers import Identified, find_leftovers
 from launch.cluster.plans import guest_config
 from launch.cluster.population import Resident, populate, wait_for_balloon_drivers
 from launch.cluster.streams import toolstack_seed
+from launch.memory_figures import tallies_of, wrong_contents
 from launch.simulate.evidence import Evidence
 from launch.simulate.links import Links
 from launch.simulate.world import Simulator, SimWorld
@@ -333,20 +335,23 @@ class VirtualRun:
         self._ask(destroy_all)
         self._go_on(self._simulator.now + DRAIN_SECONDS)
         self._note_violations(self._watch.look_at_everything(self._simulator.pending()))
-        self._result.violations = tuple(self._watch.violations)
+        self._result.violations = (*self._watch.violations, *wrong_contents(self._result.reports))
         if not any(one.lost for one in self._parties.everyone()):
             self._result.violations += tuple(f"I10: left over: {line}" for line in found)
         self._result.steps = self._simulator.steps
         self._close_evidence()
 
     def _close_evidence(self) -> None:
+        growth = {source.value: pages for source, pages in self._machine.host.growth.items()}
+        refused = refused_allocations(self._simulator.refused)
+        self._result.growth, self._result.refused = tallies_of({"growth": growth, "refused": refused})
         if self._evidence is None:
             return
         self._evidence.end(
             {
                 "steps": self._simulator.steps,
                 "commit": self._machine.commit,
-                "growth": {source.value: pages for source, pages in self._machine.host.growth.items()},
+                "growth": growth,
                 "violations": self._watch.violations,
                 "host_digest": self._result.host_digest,
             }

@@ -7,12 +7,13 @@ Between any two atomic steps every coroutine that can move has moved, as if all 
 from __future__ import annotations
 
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
 from hypervisor.core.machine import Machine, Operation, StepResult
+from hypervisor.core.sources import Refusal
 from hypervisor.core.steps import Caller, Emission, Step
 from hypervisor.public.errors import WireError
 from hypervisor.public.requests import Event, Reply, Request, VirqEvent
@@ -69,6 +70,8 @@ class Simulator:
         self.now: Seconds = 0.0
         self.steps = 0
         """Atomic steps done so far."""
+        self.refused: Counter[Refusal] = Counter()
+        """Allocations refused so far."""
         self.link_delay = link_delay
         self._choose = choose
         self._watch = watch
@@ -171,6 +174,8 @@ class Simulator:
             self._waiting.append(operation)
         else:
             self._replied(self._calls.pop(operation.number), result.reply)
+        if result.refusals:
+            self.refused.update(result.refusals)
         if result.emissions:
             self._emit(result.emissions)
         if self._watch is not None:

@@ -37,6 +37,7 @@ KEYS = {
     "time_to_answer_p50_s",
     "time_to_answer_p99_s",
     "leftovers",
+    "memory",
 }
 
 

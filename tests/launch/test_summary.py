@@ -124,6 +124,7 @@ def test_the_document_has_exactly_the_promised_keys() -> None:
         "time_to_answer_p50_s",
         "time_to_answer_p99_s",
         "leftovers",
+        "memory",
     ]
     assert document["valid"] is True and document["schemes"]["claim"]["time_to_answer_p50_s"] == 0.25
 
