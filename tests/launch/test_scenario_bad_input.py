@@ -73,7 +73,7 @@ def test_the_good_one_is_good(tmp_path: Path) -> None:
         ("seed = 3", "name = '..'", 2, "name", "a letter or digit first"),
         ("seed = 3", "speed = inf", 2, "speed", "finite"),
         ("seed = 3", 'release = "4.16"', 2, "release", "not '4.16'; did you mean '4.21'?"),
-        ("seed = 3", "release = 4.5", 2, "release", "'4.3', '4.12', '4.17', '4.21' or '4.22'"),
+        ("seed = 3", "release = 4.5", 2, "release", "'4.3', '4.12', '4.17', '4.21', '4.22' or 'claim-sets'"),
         ("seed = 3", "schemes = []", 2, "schemes", "at least 1"),
         ("seed = 3", "schemes = ['claim', 'claim']", 2, "schemes", "name it once"),
         ("seed = 3", "duration = 0", 2, "duration", "above 0"),
