@@ -103,6 +103,9 @@ class GuestConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     cleancache: bool = False  # pages evicted from the page cache are put into tmem
     frontswap: bool = False  # pages are swapped into tmem first
 
+    shared: Runs = ()  # gfns shared with other guests at start (HVM)
+    shared_writes: Annotated[float, Meta(ge=0.0)] = 0.0  # first writes to them per emulated second
+
     behaviour: str = "ideal"
     behaviour_options: dict[str, Any] = {}
     tick: Annotated[Seconds, Meta(gt=0.0)] = 5.0  # emulated seconds between looks at demand

@@ -61,6 +61,13 @@ class GuestReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     cleancache_hits: Pages = 0  # refaults that tmem met
     cleancache_misses: Pages = 0  # refaults that it did not; first references are neither
     cleancache_flushes: int = 0  # files truncated
+    shared_writes: int = 0  # first writes to shared pages that returned
+    shared_copies: Pages = 0  # of these, broken by a copy: pages taken from the host
+    shared_kept: Pages = 0  # of these, the last sharer's, who keeps the frame
+    shared_refused: int = 0  # of these, to a page given back meanwhile
+    shared_stalls: int = 0  # times the vcpu was paused for want of memory, and let go again
+    shared_stalled_s: Seconds = 0.0  # time in writes that met want of memory
+    shared_pending: int = 0  # 1: the last write has not returned: the domain crashed, waits, or ended
     stale_pages: Pages = 0  # gets that brought other than what was put last (I7: never)
     lost_pages: Pages = 0  # stored persistently, and not there any more (I7: never)
 

@@ -40,5 +40,12 @@ class Counters:
     cleancache_hits: Pages = 0
     cleancache_misses: Pages = 0
     cleancache_flushes: int = 0
+    shared_writes: int = 0
+    shared_copies: Pages = 0
+    shared_kept: Pages = 0
+    shared_refused: int = 0
+    shared_stalls: int = 0
+    shared_stalled_s: Seconds = 0.0
+    shared_pending: int = 0
     stale_pages: Pages = 0
     lost_pages: Pages = 0

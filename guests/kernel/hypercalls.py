@@ -44,6 +44,11 @@ class Hypercalls:
         outcomes = [await task for task in tasks]
         return [reply for outcome in outcomes for reply in _replies(outcome)]
 
+    async def in_turn(self, requests: Sequence[Request]) -> Sequence[Reply]:
+        """Any number of requests in one message, one after the other, as one vcpu makes them."""
+        self._counters.hypercalls += len(requests)
+        return await self._send(requests)
+
     async def _send(self, requests: Sequence[Request]) -> Sequence[Reply]:
         if not requests:
             return ()

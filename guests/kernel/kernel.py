@@ -18,6 +18,7 @@ from guests.kernel.paging import Paging
 from guests.kernel.programs import Programs
 from guests.kernel.schedule import RetrySchedule
 from guests.kernel.selfballoon_worker import SelfBalloonWorker
+from guests.kernel.shared_writes import SharedWrites
 from guests.kernel.target_watch import TargetWatch
 from guests.kernel.work import Body
 from guests.report import CONNECTION_LOST, DOMAIN_GONE, RUNNING, STOPPED, GuestReport
@@ -79,6 +80,9 @@ class GuestKernel:
             self._selfballoon = SelfBalloonWorker(
                 world, config.selfballoon, config.static_max, self._memory, self._balloon, self._paging
             )
+        self._writes = SharedWrites(
+            world, calls, config.shared, config.shared_writes, config.tick, self._counters
+        )
         self._watch = TargetWatch(world, calls, config.kind, config.static_max, self._balloon.set_new_target)
 
     async def run(self) -> GuestReport:
@@ -92,6 +96,7 @@ class GuestKernel:
         finally:
             self._balloon.stop()
             self._paging.stop()
+            self._writes.stop()
             for task in self._others:
                 task.cancel()
         return self.report()
@@ -121,6 +126,7 @@ class GuestKernel:
         while self._world.now() < 0:  # everybody is to begin at the same moment
             await self._world.sleep(-self._world.now())
         self._others.append(self._world.spawn(self._guarded(self._watch.follow), "xenstore"))
+        self._others.append(self._world.spawn(self._guarded(self._writes.run), "shared writes"))
         self._paging.start()
         if self._selfballoon is not None:
             self._others.append(self._world.spawn(self._guarded(self._selfballoon.follow), "selfballoon"))

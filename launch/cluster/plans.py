@@ -24,6 +24,7 @@ from guests.traces.windows import Window
 from hypervisor.edge import Identity
 from hypervisor.public.orders import LaunchOrder
 from hypervisor.public.units import Pages, Runs
+from launch.cluster.cloning import shared_run
 from launch.cluster.streams import number, stream
 from launch.errors import ScenarioError
 from launch.scenario.mix import deal
@@ -53,6 +54,8 @@ class GuestPlan:
     static_max: Pages
     workload: WorkloadSpec
     seed: int
+    shared: Runs = ()
+    """Gfns that it shares with the template before it runs."""
 
 
 def plan_guests(scenario: Scenario, repeat: int) -> tuple[GuestPlan, ...]:
@@ -82,7 +85,8 @@ def _plan(table: GuestsTable, demand: Demand, windows: Iterator[Window], rng: Ra
         return _replay_plan(table, demand, next(windows), seed)
     assert table.memory is not None, "the scenario's own check"
     static_max = table.memory if table.max is None else table.max
-    return GuestPlan(table.memory, static_max, synthetic_spec(demand, table.memory, rng), seed)
+    spec = synthetic_spec(demand, table.memory, rng)
+    return GuestPlan(table.memory, static_max, spec, seed, shared_run(table.memory, table.shared))
 
 
 def _replay_plan(table: GuestsTable, demand: ReplayDemand, window: Window, seed: int) -> GuestPlan:
@@ -91,7 +95,8 @@ def _replay_plan(table: GuestsTable, demand: ReplayDemand, window: Window, seed:
     static_max = max(window.provisioned, window.peak) if table.max is None else table.max
     wanted = max(round(first * table.headroom), demand.floor, BALLOONED_LEAST)
     memory = min(wanted if table.memory is None else table.memory, static_max)
-    return GuestPlan(memory, static_max, _trace_spec(demand, window, static_max), seed)
+    spec = _trace_spec(demand, window, static_max)
+    return GuestPlan(memory, static_max, spec, seed, shared_run(memory, table.shared))
 
 
 def _trace_spec(demand: ReplayDemand, window: Window, ceiling: Pages) -> TraceSpec:
@@ -147,6 +152,8 @@ def guest_config(
         frames=frames,
         workload=plan.workload,
         seed=plan.seed,
+        shared=plan.shared,
+        shared_writes=table.shared_writes if plan.shared else 0.0,
         self_sizing=table.self_sizing,
         headroom=table.headroom,
         behaviour=table.behaviour,

@@ -16,8 +16,6 @@ from hypervisor.public.domctl import (
     SetPagingMempoolSize,
     UnpauseDomain,
 )
-from hypervisor.public.errors import errno_name
-from hypervisor.public.requests import Reply, Request
 from hypervisor.public.units import DOMID_ANY, PAGE_SIZE, DomId, Pages, Runs, pages_to_kib
 from hypervisor.public.world import World
 from hypervisor.public.xenstore import (
@@ -27,6 +25,7 @@ from hypervisor.public.xenstore import (
     memory_target_path,
     static_max_path,
 )
+from launch.cluster.cloning import Template, make_template, must
 from launch.cluster.plans import GuestPlan, Kind
 from launch.errors import UsageError
 from launch.scenario.models import Scenario
@@ -58,31 +57,39 @@ class Resident:
 async def populate(world: World, plans: Sequence[GuestPlan], scenario: Scenario) -> list[Resident]:
     """Build every guest, one after the other. UsageError when the host cannot hold them."""
     residents: list[Resident] = []
+    template: Template | None = None
+    end = max((first + count for plan in plans for first, count in plan.shared), default=0)
     for number, plan in enumerate(plans, start=1):
         try:
-            residents.append(await _one(world, plan, scenario.guests.kind))
+            if end and template is None:
+                template = await make_template(world, end)
+            residents.append(await _one(world, plan, scenario.guests.kind, template))
         except BuildFailedError as short:
             raise UsageError(
                 f"guests: only {number - 1} of {len(plans)} fit ({format_size(plan.memory)} for the next: "
                 f"{short}): lower guests.count or guests.memory, or raise host.memory"
             ) from short
+    if template is not None:
+        await template.drop()
     return residents
 
 
-async def _one(world: World, plan: GuestPlan, kind: Kind) -> Resident:
+async def _one(world: World, plan: GuestPlan, kind: Kind, template: Template | None) -> Resident:
     hvm = kind == "hvm"
-    reply = await _must(world, CreateDomain(DOMID_ANY, CDF_HVM | CDF_HAP if hvm else 0))
+    reply = await must(world, CreateDomain(DOMID_ANY, CDF_HVM | CDF_HAP if hvm else 0))
     created = reply.value
     assert isinstance(created, Created)
     domid = created.domid
-    await _must(world, MaxMem(domid, max_mem_kib(plan.static_max)))
+    await must(world, MaxMem(domid, max_mem_kib(plan.static_max)))
     if hvm:
-        await _must(world, SetPagingMempoolSize(domid, paging_pool(plan.static_max, 1) * PAGE_SIZE))
+        await must(world, SetPagingMempoolSize(domid, paging_pool(plan.static_max, 1) * PAGE_SIZE))
     build = Build(domid, f"{kind}-4.17", plan.memory)
     await build.run(world, inf, _no_claim, _no_progress)
-    await _must(world, StoreWrite(static_max_path(domid), str(pages_to_kib(plan.static_max))))
-    await _must(world, StoreWrite(memory_target_path(domid), str(pages_to_kib(plan.memory))))
-    await _must(world, UnpauseDomain(domid))
+    if template is not None and plan.shared:
+        await template.share(domid, plan.shared)
+    await must(world, StoreWrite(static_max_path(domid), str(pages_to_kib(plan.static_max))))
+    await must(world, StoreWrite(memory_target_path(domid), str(pages_to_kib(plan.memory))))
+    await must(world, UnpauseDomain(domid))
     identity = Identity(domid, created.incarnation, created.secret, f"guest-{domid}-{created.incarnation}")
     return Resident(plan, kind, identity, build.frames, plan.static_max + MAXMEM_CONSTANT)
 
@@ -93,13 +100,6 @@ async def _no_claim(_pages: Pages) -> None:
 
 def _no_progress(_pages: Pages) -> None:
     """Nobody waits for it."""
-
-
-async def _must(world: World, request: Request) -> Reply:
-    reply = await world.hypercall(request)
-    if reply.ret < 0:
-        raise BuildFailedError(f"{errno_name(reply.ret)} from {type(request).__name__}", reply.last)
-    return reply
 
 
 async def wait_for_balloon_drivers(world: World, residents: Sequence[Resident]) -> None:

@@ -81,7 +81,12 @@ def _guests(guests: GuestsTable, host: HostTable) -> Iterator[Fault]:
         )
     if guests.max is not None and guests.max > host.memory:
         yield Fault(("guests", "max"), f"{format_size(guests.max)} is more than the host has: lower it")
-    yield from _all_guests(guests.count, guests.memory, room(host))
+    shared = int(guests.memory * guests.shared)
+    yield from _all_guests(guests.count, guests.memory - shared, room(host) - 2 * shared)
+    if guests.shared and guests.kind != "hvm":
+        yield Fault(("guests", "shared"), 'only HVM guests share pages: set guests.kind = "hvm" or drop it')
+    if guests.shared_writes and not guests.shared:
+        yield Fault(("guests", "shared_writes"), "nothing is shared: add guests.shared, such as 0.5")
 
 
 def _all_guests(count: int, memory: Pages, left: Pages) -> Iterator[Fault]:
