@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from hypervisor.core.host import HostConfig, new_host
-from hypervisor.core.machine import Machine
-from hypervisor.core.releases import release
+from hypervisor.core.releases import Release, release
 from hypervisor.core.steps import Caller
 from hypervisor.core.transitions import Auditor
 from hypervisor.public.memory import IncreaseReservation, memf_exact_node
@@ -26,17 +24,13 @@ TWO_NODES = (1024, 1024)
 
 
 class NumaHost(SmallHost):
-    """Two nodes of 4 MiB. `switches` turn single switches of the preset, to plant a design's bug."""
+    """Two nodes of 4 MiB. `switches` turn single switches of a preset, to plant a design's bug."""
 
     def __init__(
-        self, name: str = "claim-sets", nodes: tuple[Pages, ...] = TWO_NODES, **switches: Any
+        self, name: str | Release = "claim-sets", nodes: tuple[Pages, ...] = TWO_NODES, **switches: Any
     ) -> None:
-        super().__init__(name, nodes=nodes)
-        if switches:
-            config = HostConfig(nodes, dom0_pages=16, xen_pages=16, low_mem_virq_pages=1)
-            self.machine = Machine(new_host(config, replace(release(name), **switches)))
-            self.host = self.machine.host
-            self.auditor = Auditor(self.host)
+        preset = release(name) if isinstance(name, str) else name
+        super().__init__(replace(preset, **switches), nodes=nodes)
 
     def claim_set(
         self, who: Caller, nodes: dict[NodeId, Pages] | None = None, host_wide: Pages | None = None

@@ -6,7 +6,7 @@ from hypervisor.core.domain import Domain
 from hypervisor.core.host import HostConfig, new_host
 from hypervisor.core.invariants import Broken, check, check_counters, unpermitted
 from hypervisor.core.machine import Machine, Operation, StepResult, run_alone
-from hypervisor.core.releases import RELEASES, release
+from hypervisor.core.releases import RELEASES, Release, release
 from hypervisor.core.steps import Caller
 from hypervisor.core.transitions import Auditor, contents, trace
 from hypervisor.public.domctl import CDF_HAP, CDF_HVM, Created, CreateDomain, MaxMem, UnpauseDomain
@@ -26,7 +26,7 @@ class SmallHost:
 
     def __init__(
         self,
-        name: str = "4.17",
+        name: str | Release = "4.17",
         pages: Pages = 4096,
         nodes: tuple[Pages, ...] = (),
         low_mem_virq_pages: Pages = 1,
@@ -43,7 +43,7 @@ class SmallHost:
             tmem=tmem,
             tmem_compress=tmem_compress,
         )
-        self.machine = Machine(new_host(config, release(name)))
+        self.machine = Machine(new_host(config, name if isinstance(name, Release) else release(name)))
         self.host = self.machine.host
         self.auditor = Auditor(self.host)
         self.under_way: list[Operation] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hypervisor.core.releases import Release
 from hypervisor.core.steps import Caller
 from hypervisor.core.tmem.state import Tmem
 from hypervisor.public.requests import Reply
@@ -28,7 +29,7 @@ NO_FRAME = 1 << 40
 class TmemHost(SmallHost):
     """Clients put, get and flush by (pool, object number, index)."""
 
-    def __init__(self, name: str = "4.12", pages: Pages = 4096, compress: bool = False) -> None:
+    def __init__(self, name: str | Release = "4.12", pages: Pages = 4096, compress: bool = False) -> None:
         super().__init__(name, pages, tmem=True, tmem_compress=compress)
         self.buffers: dict[Caller, Mfn] = {}
 
