@@ -174,6 +174,18 @@ def test_claim_sets_recall_claims_by_ascending_domid() -> None:
     assert bench.breaks() == ()
 
 
+@pytest.mark.rule("N7", "I11")
+@pytest.mark.parametrize("node", [0, 1])
+def test_the_claims_recalled_are_those_on_the_frames_own_node(node: int) -> None:
+    """A node's frame costs claims on that node only, while the other node is as tight."""
+    bench = NumaHost()
+    guest = bench.create()
+    bench.leave_on_nodes(6, 6)
+    assert bench.claim_set(guest, {0: 6, 1: 6}) == 0
+    bench.offline(bench.free_frame(node))
+    assert bench.held(guest) == ({0: 6, 1: 6} | {node: 5}, 0)
+
+
 @pytest.mark.rule("N7", "W9", "I3", "I11")
 def test_without_recall_offlining_leaves_more_claimed_than_the_node_has() -> None:
     """The historic design bug: the invariants of host and node break, and with the recall they hold."""
