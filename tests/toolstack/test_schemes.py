@@ -51,7 +51,7 @@ def test_naive_fails_late_when_a_guest_grows_meanwhile() -> None:
 
 
 @pytest.mark.rule("C17")
-@pytest.mark.parametrize("release", ["4.3", "4.12", "4.17", "4.21", "4.22"])
+@pytest.mark.parametrize("release", ["4.3", "4.12", "4.17", "4.21", "4.22", "claim-sets"])
 def test_claim_never_fails_late(release: str) -> None:
     """The same growth is held back by the claim, in every release; the build ends."""
     lab = VirtualToolstack(Claim({}), host=ReleaseHost(name=release))
