@@ -15,7 +15,7 @@ RUN_ENV := $(VENV)/.installed-run
 DEV_ENV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long lint style types contracts pytest format wheel pins clean
+.PHONY: help demo test bench test-long lint style types contracts pytest format wheel pins clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -29,6 +29,10 @@ test: $(DEV_ENV) ## style, types, import contracts and tests
 	@$(MAKE) --no-print-directory types
 	@$(MAKE) --no-print-directory contracts
 	@$(MAKE) --no-print-directory pytest
+
+# Writes benchmarks/latest.json and the table of docs/performance.md.
+bench: $(DEV_ENV) ## measure every figure beside its anchor
+	$(BIN)/python -m benchmarks --markdown docs/performance.md
 
 test-long: $(DEV_ENV) ## the tests that take longer than a minute
 	@echo "== pytest: the long tests"
@@ -44,7 +48,7 @@ style: $(DEV_ENV)
 	$(BIN)/ruff format --check .
 
 types: $(DEV_ENV)
-	@echo "== mypy: strict on $(PACKAGES)"
+	@echo "== mypy: strict on $(PACKAGES) benchmarks"
 	$(BIN)/mypy
 	@echo "== basedpyright: strict on $(PACKAGES)"
 	$(BIN)/basedpyright
@@ -81,7 +85,7 @@ pins: ## renew requirements.txt and requirements-dev.txt from pyproject.toml
 
 clean: ## remove the environment, the builds and every cache
 	rm -rf $(VENV) $(PINS) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
-	find $(PACKAGES) tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find $(PACKAGES) benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
 	@echo "== environment: creating $(VENV) with $(PYTHON)"

@@ -1,0 +1,152 @@
+"""Starting guests: how long until all are registered, and what each costs in private memory."""
+
+from __future__ import annotations
+
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import zmq
+
+from benchmarks.figures import Figure, Pair, Plan
+from benchmarks.hosts import GUEST_PAGES, Identity, Served, context, end, served
+from guests.config import ConstantSpec, GuestConfig
+from guests.process import GuestProcess, guests_process
+from hypervisor.public.xenstore import StoreRead, feature_balloon_path
+from hypervisor.transport import set_common
+
+BACKLOG = 4096
+
+
+def bare_process(endpoint: str) -> None:
+    """The anchor: connect a socket, say one word, wait for ever."""
+    with zmq.Context() as zmq_context, zmq_context.socket(zmq.DEALER) as socket:
+        set_common(socket)
+        socket.connect(endpoint)
+        socket.send(b"here")
+        socket.recv()
+
+
+def raise_limits() -> None:
+    """As many open files as the system lets us have: two and a half a process are needed."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+@contextmanager
+def started(target: Callable[[Any], None], arguments: list[Any]) -> Generator[list[Any]]:
+    """A process for each argument; the context ends them."""
+    processes: list[Any] = []
+    try:
+        for argument in arguments:
+            processes.append(context.Process(target=target, args=(argument,), daemon=True))
+            processes[-1].start()
+        yield processes
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            end(process)
+
+
+def bare_start(number: int) -> tuple[float, float]:
+    """(seconds until so many bare processes have said their word, private KiB of the median one)."""
+    with tempfile.TemporaryDirectory(prefix="claimlab-bare-") as name:
+        endpoint = f"ipc://{Path(name) / 'bare.sock'}"
+        with zmq.Context() as zmq_context, zmq_context.socket(zmq.ROUTER) as socket:
+            set_common(socket)
+            socket.setsockopt(zmq.BACKLOG, BACKLOG)
+            socket.bind(endpoint)
+            begun = time.monotonic()
+            with started(bare_process, [endpoint] * number) as processes:
+                for _ in range(number):
+                    socket.recv()
+                    socket.recv()
+                return time.monotonic() - begun, private_kib(processes)
+
+
+def guest_process(endpoint: str, identity: Identity, reports: Path) -> GuestProcess:
+    """One guest with a constant demand that it already has."""
+    config = GuestConfig(
+        domid=identity.domid,
+        incarnation=identity.incarnation,
+        secret=identity.secret,
+        static_max=GUEST_PAGES,
+        frames=((0, GUEST_PAGES),),
+        workload=ConstantSpec(GUEST_PAGES // 2),
+        self_sizing=False,
+    )
+    return GuestProcess(
+        endpoint=endpoint, speed=1.0, epoch_ns=time.monotonic_ns(), guests=(config,), reports=reports
+    )
+
+
+def guests_start(host: Served) -> tuple[float, float]:
+    """(seconds until every guest's balloon driver has said so, private KiB of the median process)."""
+    with tempfile.TemporaryDirectory(prefix="claimlab-reports-") as name:
+        arguments = [guest_process(host.guests, identity, Path(name)) for identity in host.identities]
+        begun = time.monotonic()
+        with started(guests_process, arguments) as processes:
+            for identity in host.identities:
+                while host.control.ask(StoreRead(feature_balloon_path(identity.domid))).ret:
+                    time.sleep(0.002)
+            return time.monotonic() - begun, private_kib(processes)
+
+
+def private_kib(processes: list[Any]) -> float:
+    """Memory that the median process shares with nobody."""
+    return median(private_of(process.pid) for process in processes)
+
+
+def private_of(pid: int) -> int:
+    """Private_Clean and Private_Dirty, KiB."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
+
+
+def measure(plan: Plan, number: int) -> Iterator[tuple[tuple[float, float], tuple[float, float]]]:
+    """Guests and bare processes in turns."""
+    raise_limits()
+    for _ in range(plan.rounds):
+        with served(number, recording=False) as host:
+            ours = guests_start(host)
+        yield ours, bare_start(number)
+
+
+def starts(number: int) -> Callable[[Plan], Iterator[Pair]]:
+    """Processes a second until all are registered."""
+
+    def run(plan: Plan) -> Iterator[Pair]:
+        count = int(plan.scaled(number, 4))
+        for (seconds, _), (bare_seconds, _) in measure(plan, count):
+            yield count / seconds, count / bare_seconds
+
+    return run
+
+
+def memory(plan: Plan) -> Iterator[Pair]:
+    """Private KiB of a guest's process and of a bare one."""
+    for (_, kib), (_, bare_kib) in measure(plan, int(plan.scaled(50, 4))):
+        yield kib, bare_kib
+
+
+ANCHOR = "bare multiprocess processes that only connect a socket"
+FIGURES = (
+    *(
+        Figure(
+            f"start-{number}",
+            f"starting {number} guests until all are registered",
+            ANCHOR,
+            "processes/s",
+            0.8,
+            starts(number),
+        )
+        for number in (100, 300, 1000)
+    ),
+    Figure("memory", "private memory of a guest's process", ANCHOR, "KiB", 1.3, memory, at_most=True),
+)
