@@ -1,6 +1,8 @@
-"""Which function carries out which request. A request without a handler fails the type check."""
+"""Which function carries out which request. A request without a handler fails the type check, or a test."""
 
-from typing import assert_never
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final, assert_never, get_args
 
 from hypervisor.core.access import read_page, write_page
 from hypervisor.core.claim_sets import claim_memory
@@ -25,18 +27,23 @@ from hypervisor.core.numa import numainfo, set_node_affinity, set_vnuma_info
 from hypervisor.core.offlining import page_offline_op
 from hypervisor.core.pod.target import get_pod_target, set_pod_target
 from hypervisor.core.populate import increase_reservation, populate_physmap
-from hypervisor.core.sharing.operations import mem_sharing_control, sharing_figures, sharing_op
+from hypervisor.core.sharing.operations import (
+    mem_sharing_control,
+    sharing_figures,
+    sharing_op,
+)
 from hypervisor.core.sharing.ring import sharing_ring
 from hypervisor.core.steps import Caller, Steps
 from hypervisor.core.store_operations import store_operation
 from hypervisor.core.tmem.commands import tmem_op
 from hypervisor.core.tmem.control import tmem_control
 from hypervisor.public.access import AccessOp, ReadPage, WritePage
-from hypervisor.public.counterfactual import MaxMemBatch
+from hypervisor.public.counterfactual import Counterfactual
 from hypervisor.public.domctl import (
     CreateDomain,
     DestroyDomain,
     Domctl,
+    ForeignOp,
     GetDomainInfo,
     GetDomainInfoList,
     MapForeign,
@@ -60,7 +67,13 @@ from hypervisor.public.memory import (
     MemoryOp,
     PopulatePhysmap,
 )
-from hypervisor.public.numa import ClaimMemory, NumaDomctl, Numainfo, SetNodeAffinity, SetVnumaInfo
+from hypervisor.public.numa import (
+    ClaimMemory,
+    NumaDomctl,
+    Numainfo,
+    SetNodeAffinity,
+    SetVnumaInfo,
+)
 from hypervisor.public.offlining import OfflineSysctl, PageOfflineOp
 from hypervisor.public.pod import GetPodTarget, PodOp, SetPodTarget
 from hypervisor.public.requests import Request
@@ -68,96 +81,20 @@ from hypervisor.public.sharing import (
     GetSharingFreedPages,
     GetSharingSharedPages,
     MemSharingControl,
-    SharingAddPhysmap,
     SharingAudit,
-    SharingDebugGfn,
-    SharingDebugMfn,
-    SharingNominateGfn,
     SharingOp,
-    SharingOther,
-    SharingRangeShare,
     SharingRing,
-    SharingShare,
 )
 from hypervisor.public.tmem import (
     TmemControl,
-    TmemDestroyPool,
-    TmemFlushObject,
-    TmemFlushPage,
-    TmemGetPage,
-    TmemNewPool,
-    TmemOther,
-    TmemPutPage,
+    TmemOp,
 )
 from hypervisor.public.xenstore import StoreOp
 
 
 def begin(host: Host, caller: Caller, request: Request) -> Steps:
     """The request as a resumable sequence of steps, none of them done yet."""
-    match request:
-        case (
-            PopulatePhysmap()
-            | IncreaseReservation()
-            | DecreaseReservation()
-            | MemoryExchange()
-            | ClaimPages()
-            | CurrentReservation()
-            | MaximumReservation()
-            | MaximumRamPage()
-            | MaximumGpfn()
-        ):
-            return _memory_op(host, caller, request)
-        case (
-            CreateDomain()
-            | DestroyDomain()
-            | PauseDomain()
-            | UnpauseDomain()
-            | GetDomainInfo()
-            | MaxMem()
-            | SetPagingMempoolSize()
-        ):
-            return _domctl(host, caller, request)
-        case ClaimMemory() | SetNodeAffinity() | SetVnumaInfo():
-            return _numa_domctl(host, caller, request)
-        case Physinfo() | GetDomainInfoList() | Numainfo() | PageOfflineOp():
-            return _sysctl(host, caller, request)
-        case (
-            TmemNewPool()
-            | TmemDestroyPool()
-            | TmemPutPage()
-            | TmemGetPage()
-            | TmemFlushPage()
-            | TmemFlushObject()
-            | TmemOther()
-        ):
-            return tmem_op(host, caller, request)
-        case TmemControl():
-            return tmem_control(host, caller, request)
-        case ReadPage() | WritePage() | SetPodTarget() | GetPodTarget():
-            return _on_demand(host, caller, request)
-        case (
-            SharingNominateGfn()
-            | SharingShare()
-            | SharingDebugGfn()
-            | SharingDebugMfn()
-            | SharingAddPhysmap()
-            | SharingAudit()
-            | SharingRangeShare()
-            | SharingOther()
-            | GetSharingFreedPages()
-            | GetSharingSharedPages()
-            | MemSharingControl()
-            | SharingRing()
-        ):
-            return _sharing(host, caller, request)
-        case MapForeign():
-            return map_foreign(host, caller, request)
-        case UnmapForeign():
-            return unmap_foreign(host, caller, request)
-        case MaxMemBatch():
-            return counterfactual(host, caller, request)
-        case _:
-            return _store(host, caller, request)
+    return _GROUP_OF[type(request)](host, caller, request)
 
 
 def _memory_op(host: Host, caller: Caller, request: MemoryOp) -> Steps:
@@ -256,5 +193,42 @@ def _sharing(host: Host, caller: Caller, request: SharingOp) -> Steps:
             return sharing_op(host, caller, request)
 
 
-def _store(host: Host, caller: Caller, request: StoreOp) -> Steps:
-    return store_operation(host, caller, request)
+def _foreign(host: Host, caller: Caller, request: ForeignOp) -> Steps:
+    match request:
+        case MapForeign():
+            return map_foreign(host, caller, request)
+        case UnmapForeign():
+            return unmap_foreign(host, caller, request)
+        case _:
+            assert_never(request)
+
+
+Handler = Callable[[Host, Caller, Any], Steps]
+
+_GROUPS: Final[tuple[tuple[Any, Handler], ...]] = (
+    (MemoryOp, _memory_op),
+    (Domctl, _domctl),
+    (NumaDomctl, _numa_domctl),
+    (Sysctl, _sysctl),
+    (Numainfo, _sysctl),
+    (OfflineSysctl, _sysctl),
+    (ForeignOp, _foreign),
+    (TmemOp, tmem_op),
+    (TmemControl, tmem_control),
+    (SharingOp, _sharing),
+    (PodOp, _on_demand),
+    (AccessOp, _on_demand),
+    (StoreOp, store_operation),
+    (Counterfactual, counterfactual),
+)
+
+
+def _by_class() -> Mapping[type, Handler]:
+    """One look-up instead of asking after fifty classes in turn; that none is missing is a test's to say."""
+    table: dict[type, Handler] = {}
+    for group, handler in _GROUPS:
+        table.update(dict.fromkeys(get_args(group) or (group,), handler))
+    return MappingProxyType(table)
+
+
+_GROUP_OF: Final = _by_class()
