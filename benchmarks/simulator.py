@@ -26,8 +26,8 @@ SLEEP_SECONDS = 0.01
 
 
 def simulate(machine: Machine, identities: list[Identity], cycles: dict[int, list[Request]]) -> None:
-    """Every guest runs its cycle once in `launch.simulate`."""
-    simulator = Simulator(machine)
+    """Every guest runs its cycle once in `launch.simulate`, as `claimlab simulate` does."""
+    simulator = Simulator(machine, batch=True)
     for identity in identities:
         world = simulator.world(identity.domid, identity.incarnation, random.Random(identity.domid))
         simulator.start(lambda world: guest(world, cycles[world.domid]), world, f"guest {identity.domid}")

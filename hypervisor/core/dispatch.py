@@ -227,8 +227,12 @@ def _by_class() -> Mapping[type, Handler]:
     """One look-up instead of asking after fifty classes in turn; that none is missing is a test's to say."""
     table: dict[type, Handler] = {}
     for group, handler in _GROUPS:
-        table.update(dict.fromkeys(get_args(group) or (group,), handler))
+        table.update(dict.fromkeys(_classes(group), handler))
     return MappingProxyType(table)
+
+
+def _classes(group: Any) -> tuple[type, ...]:
+    return get_args(group) or (group,)
 
 
 _GROUP_OF: Final = _by_class()

@@ -183,7 +183,10 @@ class Simulator:
 
     def _next_operation(self) -> Operation | None:
         if self._choose is None:
-            chosen = next((one for one in self._waiting if self.machine.is_runnable(one)), None)
+            waiting, is_runnable = self._waiting, self.machine.is_runnable
+            if waiting and is_runnable(waiting[0]):  # nearly always
+                return waiting.popleft()
+            chosen = next((one for one in waiting if is_runnable(one)), None)
         else:
             runnable = self.runnable()
             chosen = runnable[self._choose(runnable)] if runnable else None
@@ -223,7 +226,7 @@ class Simulator:
         self._finish(call) if len(call.replies) == len(call.requests) else self._submit(call)
 
     def _finish(self, call: SimCall) -> None:
-        self.after_link(lambda: self._deliver(call, None))
+        self.after_link(partial(self._deliver, call, None))
 
     def _refuse(self, call: SimCall, text: str) -> None:
         self.after_link(lambda: self._deliver(call, RefusedByWireError(WireError.DOMAIN_GONE.value, text)))
