@@ -40,7 +40,7 @@ def run_scenario(
     """
 
     def run_one(plan: HostPlan, scheme: str) -> HostResult:
-        return _run_one(plan, scheme, results, progress)
+        return run_host(plan, scheme, results, progress)
 
     scenario = loaded.scenario
     return run_every(scenario, plugins, run_one, _announcement, progress)
@@ -51,7 +51,8 @@ def _announcement(scenario: Scenario) -> str:
     return f"{scenario.duration:g} emulated s, about {seconds:.0f} s"
 
 
-def _run_one(plan: HostPlan, scheme: str, results: Results, say: Progress) -> HostResult:
+def run_host(plan: HostPlan, scheme: str, results: Results, say: Progress) -> HostResult:
+    """One scheme on one host, once, with real processes. UsageError for what the user can put right."""
     folder = results.host_directory(scheme, plan.repeat, plan.scenario.host.name)
     sockets = Path(tempfile.mkdtemp(prefix=SOCKETS_PREFIX))
     try:

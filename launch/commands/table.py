@@ -23,6 +23,7 @@ COMMANDS: Final = MappingProxyType(
         "clean": "launch.commands.clean",
         "check": "launch.commands.check",
         "judge": "launch.commands.judge",
+        "compare": "launch.commands.compare",
         "check-toolstack": "launch.commands.check_toolstack",
         "conform": "launch.commands.conform",
         "explore": "launch.commands.explore",

@@ -1,0 +1,122 @@
+"""`claimlab compare`: rival schemes on the same seeds, with effect sizes and intervals."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from launch.cluster.run import check_run
+from launch.commands.options import (
+    JsonOption,
+    OutOption,
+    ScenarioArgument,
+    SchemeOption,
+    SeedOption,
+    SetOption,
+    scheme_names,
+)
+from launch.compare.folder import open_comparison
+from launch.compare.report import SHOWN, Comparison
+from launch.compare.run import DOCUMENT, compare_variants
+from launch.compare.variants import Variant, parse_sweep, variants
+from launch.errors import UsageError
+from launch.scenario.load import load_scenario
+from launch.scenario.world import check_behaviour, check_traces
+from launch.simulate.run import check_simulation
+
+SweepOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--sweep", metavar="KEY=V,V", help="Compare every value, as scheme.clamp.cuts=equal,proportional."
+    ),
+]
+RepeatsOption = Annotated[int, typer.Option(min=1, metavar="N", help="Repeats, each with seeds of its own.")]
+JobsOption = Annotated[str, typer.Option(metavar="N", help="Cells run at a time; auto is as many as cpus.")]
+RealOption = Annotated[bool, typer.Option("--real", help="With real processes, one cell at a time.")]
+BestOption = Annotated[
+    str | None, typer.Option("--best", metavar="FIGURE", help="Show each scheme where this figure is least.")
+]
+
+
+def compare(
+    scenario: ScenarioArgument = "default",
+    scheme: SchemeOption = None,
+    repeats: RepeatsOption = 20,
+    jobs: JobsOption = "auto",
+    sweep: SweepOption = None,
+    best: BestOption = None,
+    real: RealOption = False,
+    seed: SeedOption = None,
+    sets: SetOption = None,
+    out: OutOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Compare schemes in virtual time, or for real. A second call goes on where one was interrupted."""
+    sweeps = [parse_sweep(text) for text in sweep or ()]
+    base = load_scenario(scenario, sets or (), seed, scheme_names(scheme))
+    found = variants(scenario, sets or (), seed, base.scenario.schemes, sweeps)
+    for one in found:
+        _check(one, real)
+    workers = _workers(jobs)
+    folder = open_comparison(base, out, real)
+    with _progress() as bar:
+        task = bar.add_task("", total=repeats * len(found))
+        comparison = compare_variants(
+            folder,
+            found,
+            repeats,
+            jobs=workers,
+            real=real,
+            advance=lambda text: bar.update(task, advance=1, description=text),
+        )
+    shown = comparison if best is None else _best(comparison, best)
+    _show(shown, json)
+    if not json:
+        print(folder / DOCUMENT)
+    raise typer.Exit(0 if comparison.valid else 1)
+
+
+def _check(variant: Variant, real: bool) -> None:
+    check_traces(variant.loaded)
+    check_behaviour(variant.loaded)
+    (check_run if real else check_simulation)(variant.loaded)
+
+
+def _workers(jobs: str) -> int:
+    if jobs == "auto":
+        return os.cpu_count() or 1
+    if not jobs.isdecimal() or not int(jobs):
+        raise UsageError(f"--jobs {jobs}: give a number from 1 on, or auto")
+    return int(jobs)
+
+
+def _best(comparison: Comparison, figure: str) -> Comparison:
+    if figure not in comparison.figures():
+        raise UsageError(f"--best {figure}: no such figure: one of {', '.join(name for name, _ in SHOWN)}")
+    return comparison.best(figure)
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+
+
+def _show(comparison: Comparison, json: bool) -> None:
+    if json:
+        sys.stdout.buffer.write(comparison.to_json())
+        sys.stdout.flush()
+        return
+    console = Console(highlight=False)
+    console.print(comparison.table())
+    for line in comparison.violations():
+        console.print(f"violation: {line}", markup=False)

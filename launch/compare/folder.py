@@ -1,0 +1,51 @@
+"""The folder of a comparison: made once, picked up again, refused when the scenario is another one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, cast
+
+from launch.errors import UsageError
+from launch.results import RUNS, resolved
+from launch.scenario.load import Loaded
+
+HEADER: Final = "comparison-of.json"
+FREE: Final = ("schemes", "repeats")
+"""What may differ when a comparison is picked up: more columns, more repeats."""
+
+
+def open_comparison(loaded: Loaded, out: Path | None, real: bool) -> Path:
+    """The folder, made or found. UsageError when it holds something else, or another scenario's cells."""
+    scenario = loaded.scenario
+    kind = "real" if real else "virtual"
+    path = RUNS / f"compare-{scenario.name}-{kind}-{scenario.seed}" if out is None else out
+    header = {"kind": kind, **json.loads(resolved(loaded))}
+    header = {key: value for key, value in header.items() if key not in FREE}
+    file = path / HEADER
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if not file.exists():
+            if any(path.iterdir()):
+                raise UsageError(f"{path}: not empty, and no comparison: choose another folder with --out")
+            file.write_text(json.dumps(header, indent=2) + "\n", encoding="utf-8")
+            return path
+        before = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror or error}: choose another folder with --out") from error
+    except ValueError as error:
+        raise UsageError(f"{file}: no comparison's: {error}: choose another folder with --out") from error
+    changed = next(_differences(before, header, ""), None)
+    if changed is not None:
+        raise UsageError(f"{path}: begun with another scenario ({changed}): choose another folder with --out")
+    return path
+
+
+def _differences(before: object, now: object, key: str) -> Iterator[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        left, right = cast(Mapping[str, Any], before), cast(Mapping[str, Any], now)
+        for name in sorted({*left, *right}):
+            yield from _differences(left.get(name), right.get(name), f"{key}.{name}" if key else name)
+    elif before != now:
+        yield f"{key} was {json.dumps(before)}, is {json.dumps(now)}"

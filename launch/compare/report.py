@@ -1,0 +1,158 @@
+"""A comparison for readers and for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+from rich.table import Table
+
+from launch.compare.cell import Cell
+from launch.compare.statistics import CONFIDENCE, Difference, Estimate, difference, estimate
+
+SHOWN: Final = (
+    ("admitted", "admitted"),
+    ("failed_late", "failed late"),
+    ("false_refusals", "false refusals"),
+    ("fitted_at_first", "refused, fitted at first only"),
+    ("false_grants", "false grants"),
+    ("overtaken", "overtaken"),
+    ("wasted_page_seconds", "wasted page-seconds"),
+    ("refused_while_free", "pages refused to guests while free"),
+    ("refused_without", "pages refused to guests with none free"),
+    ("pages_swapped", "pages swapped"),
+    ("oom_kills", "OOM kills"),
+    ("gini_refused", "Gini of refused pages"),
+    ("moved_in_windows", "pages moved in decision windows"),
+    ("hypercalls_per_launch", "hypercalls per launch"),
+    ("time_to_answer_p50_s", "time to the final answer, p50 (s)"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One variant."""
+
+    name: str
+    scheme: str
+    cells: Mapping[int, Cell]
+    """By repeat."""
+
+    def values(self, figure: str) -> dict[int, float | None]:
+        """One figure, by repeat."""
+        return {repeat: cell.figures.get(figure, 0.0) for repeat, cell in self.cells.items()}
+
+    def estimate(self, figure: str) -> Estimate | None:
+        """None when no repeat has it."""
+        known = [value for value in self.values(figure).values() if value is not None]
+        return estimate(known) if known else None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All columns; the first one is what the others are compared with."""
+
+    heading: str
+    columns: Sequence[Column]
+    missing: Sequence[str] = field(default_factory=list[str])
+
+    @property
+    def valid(self) -> bool:
+        """No cell broke an invariant."""
+        return not any(cell.violations for column in self.columns for cell in column.cells.values())
+
+    def best(self, figure: str) -> Comparison:
+        """Each scheme at the setting with the lowest mean of that figure."""
+        chosen: dict[str, Column] = {}
+        for column in self.columns:
+            now, was = _mean(column, figure), chosen.get(column.scheme)
+            if was is None or now < _mean(was, figure):
+                chosen[column.scheme] = column
+        return Comparison(f"{self.heading}, each at its least {figure}", list(chosen.values()), self.missing)
+
+    def difference(self, column: Column, figure: str) -> Difference | None:
+        """To the first column."""
+        return difference(column.values(figure), self.columns[0].values(figure))
+
+    def figures(self) -> list[str]:
+        """Every figure that some cell has."""
+        cells = [cell for column in self.columns for cell in column.cells.values()]
+        return sorted({name for cell in cells for name in cell.figures})
+
+    def to_json(self) -> bytes:
+        """comparison.json, indented, with a line end."""
+        return msgspec.json.format(msgspec.json.encode(self.as_json())) + b"\n"
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as plain data."""
+        names = self.figures()
+        return {
+            "heading": self.heading,
+            "valid": self.valid,
+            "confidence": CONFIDENCE,
+            "baseline": self.columns[0].name,
+            "variants": [
+                {
+                    "name": column.name,
+                    "scheme": column.scheme,
+                    "repeats": sorted(column.cells),
+                    "figures": {name: self._figure(column, name) for name in names},
+                }
+                for column in self.columns
+            ],
+            "violations": list(self.violations()),
+        }
+
+    def _figure(self, column: Column, figure: str) -> dict[str, Any]:
+        to_baseline = None if column is self.columns[0] else self.difference(column, figure)
+        return {
+            "estimate": msgspec.to_builtins(column.estimate(figure)),
+            "difference": msgspec.to_builtins(to_baseline),
+            "values": [column.values(figure)[repeat] for repeat in sorted(column.cells)],
+        }
+
+    def violations(self) -> Iterator[str]:
+        """Of every cell, a line each."""
+        for column in self.columns:
+            for repeat, cell in sorted(column.cells.items()):
+                yield from (f"{column.name}, repeat {repeat}: {text}" for text in cell.violations)
+
+    def table(self) -> Table:
+        """Means with intervals; * marks a clear difference to the first column."""
+        caption = (
+            f"mean [{CONFIDENCE:.0%} interval, bootstrap BCa], same seeds in every column\n"
+            f"* differs from {self.columns[0].name}: the interval of the paired difference leaves 0 out"
+        )
+        table = Table(title=self.heading, caption=caption, title_justify="left", caption_justify="left")
+        table.add_column("")
+        for column in self.columns:
+            table.add_column(column.name, justify="right")
+        for figure, title in SHOWN:
+            table.add_row(title, *(self._cell(column, figure) for column in self.columns))
+        return table
+
+    def _cell(self, column: Column, figure: str) -> str:
+        found = column.estimate(figure)
+        if found is None:
+            return "-"
+        apart = self.difference(column, figure)
+        mark = "*" if apart is not None and apart.clear else ""
+        text = f"{_number(found.mean)}{mark}"
+        if found.low is None or found.high is None or found.low == found.high:
+            return text
+        return f"{text}\n[{_number(found.low)}, {_number(found.high)}]"
+
+
+def _mean(column: Column, figure: str) -> float:
+    found = column.estimate(figure)
+    return float("inf") if found is None else found.mean
+
+
+def _number(value: float) -> str:
+    if value == 0:
+        return "0"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"

@@ -1,0 +1,80 @@
+"""Every cell that is still to be run: several at a time in virtual time, one after the other for real."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Final
+
+from launch.compare.cell import Cell, Task, run_cell
+from launch.compare.report import Column, Comparison
+from launch.compare.variants import Variant
+
+DOCUMENT: Final = "comparison.json"
+
+Advance = Callable[[str], None]
+"""Told of every cell that is there: what it is."""
+
+
+def compare_variants(
+    out: Path, variants: Sequence[Variant], repeats: int, *, jobs: int, real: bool, advance: Advance
+) -> Comparison:
+    """Run what is missing in `out`, and fold all cells into one comparison. UsageError as a run raises it."""
+    tasks = [
+        Task(out, variant, repeat, real)
+        for repeat in range(1, repeats + 1)  # an interruption leaves whole repeats, so pairs
+        for variant in variants
+    ]
+    cells: dict[tuple[str, int], Cell] = {}
+    missing: list[Task] = []
+    for task in tasks:
+        cell = task.finished()
+        if cell is None:
+            missing.append(task)
+        else:
+            cells[task.variant.name, task.repeat] = cell
+            advance(f"{task.variant.name}, repeat {task.repeat}: there already")
+    for task, cell in _run(missing, 1 if real else jobs):
+        cells[task.variant.name, task.repeat] = cell
+        advance(f"{task.variant.name}, repeat {task.repeat}")
+    return _fold(out, variants, cells, real)
+
+
+def _run(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, Cell]]:
+    if min(jobs, len(tasks)) < 2:
+        for task in tasks:
+            yield task, run_cell(task)
+        return
+    context = get_context("spawn")
+    with ProcessPoolExecutor(min(jobs, len(tasks)), context, _end_on_interrupt) as executor:
+        try:
+            pending = {executor.submit(run_cell, task): task for task in tasks}
+            for future in as_completed(pending):
+                yield pending[future], future.result()
+        finally:
+            executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _end_on_interrupt() -> None:
+    """Ctrl-C reaches every process of the terminal; the parent alone has something to say about it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _fold(
+    out: Path, variants: Sequence[Variant], cells: dict[tuple[str, int], Cell], real: bool
+) -> Comparison:
+    scenario = variants[0].loaded.scenario
+    kind = "real processes" if real else "virtual time"
+    columns = [
+        Column(
+            one.name, one.scheme, {repeat: cell for (name, repeat), cell in cells.items() if name == one.name}
+        )
+        for one in variants
+    ]
+    heading = f"{scenario.name}: release {scenario.release}, seed {scenario.seed}, {kind}"
+    comparison = Comparison(heading, columns)
+    (out / DOCUMENT).write_bytes(comparison.to_json())
+    return comparison

@@ -1,0 +1,198 @@
+"""`claimlab compare`: pairs, intervals, sweeps, and going on where an interruption left it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from launch.compare.cell import Cell
+from launch.compare.folder import open_comparison
+from launch.compare.report import Column, Comparison
+from launch.compare.statistics import difference, estimate
+from launch.compare.variants import parse_sweep, variants
+from launch.errors import UsageError
+from launch.scenario.load import load_scenario
+from tests.launch.cluster_runs import begin, claimlab, wait_until
+
+TINY = """
+name = "tiny"
+speed = 20
+duration = 8
+
+[host]
+memory = "256MiB"
+dom0 = "32MiB"
+xen = "16MiB"
+
+[guests]
+count = 2
+memory = "16MiB"
+max = "32MiB"
+swap = "8MiB"
+[[guests.workload]]
+kind = "random-walk"
+low = "12MiB"
+high = "20MiB"
+start = "15MiB"
+step = "1MiB"
+interval = 1
+
+
+[arrivals]
+kind = "burst"
+count = 3
+size = "80MiB"
+at = 1
+spread = 1
+
+[toolstack]
+builder = "hvm-4.17"
+pages_per_second = 8000
+"""
+"""About 176 MiB are free: of three builds of 80 MiB two fit."""
+
+
+@pytest.fixture
+def scenario(tmp_path: Path) -> Path:
+    """The scenario as a file."""
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY, encoding="utf-8")
+    return path
+
+
+def document(out: Path) -> dict[str, Any]:
+    """comparison.json."""
+    content: dict[str, Any] = json.loads((out / "comparison.json").read_text(encoding="utf-8"))
+    return content
+
+
+def test_columns_share_their_seeds_and_a_second_call_picks_up(scenario: Path, tmp_path: Path) -> None:
+    """Differences are paired; a finished cell is not run again; more repeats and schemes may be added."""
+    out = tmp_path / "out"
+    first = claimlab(
+        "compare", scenario, "--scheme", "claim,naive", "--repeats", 2, "--out", out, "--jobs", 1
+    )
+    assert first.returncode == 0, first.stderr
+    assert "naive" in first.stdout and "wasted page-seconds" in first.stdout
+    found = document(out)
+    claim, naive = found["variants"]
+    assert found["baseline"] == "claim" and claim["repeats"] == naive["repeats"] == [1, 2]
+    assert claim["figures"]["admitted"]["values"] == [2, 2]
+    assert naive["figures"]["admitted"]["values"] == [3, 3]
+    assert naive["figures"]["admitted"]["difference"]["estimate"]["mean"] == 1
+    assert naive["figures"]["late_failures"]["estimate"]["mean"] >= 1
+    assert claim["figures"]["late_failures"]["estimate"]["mean"] == 0
+    cells = {path: path.stat().st_mtime_ns for path in out.glob("cells/*/*.json")}
+    assert len(cells) == 4
+    more = claimlab(
+        *("compare", scenario, "--scheme", "claim,naive,clamp", "--repeats", 3, "--out", out, "--json")
+    )
+    assert more.returncode == 0, more.stderr
+    assert json.loads(more.stdout) == document(out)
+    assert len(list(out.glob("cells/*/*.json"))) == 9
+    assert all(path.stat().st_mtime_ns == before for path, before in cells.items())
+
+
+def test_a_changed_scenario_is_refused_in_one_line(scenario: Path, tmp_path: Path) -> None:
+    """Cells of another scenario, kind of run or folder are not mixed in."""
+    out = tmp_path / "out"
+    assert open_comparison(load_scenario(scenario), out, real=False) == out
+    assert open_comparison(load_scenario(scenario, schemes=["claim"]), out, real=False) == out
+    for sets, seed, real, named in (
+        (["guests.count=3"], None, False, "guests.count was 2, is 3"),
+        ([], 9, False, "seed was 1, is 9"),
+        ([], None, True, 'kind was "virtual", is "real"'),
+    ):
+        with pytest.raises(UsageError, match=named):
+            open_comparison(load_scenario(scenario, sets, seed), out, real)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "note").touch()
+    done = claimlab("compare", scenario, "--out", tmp_path / "full")
+    assert done.returncode == 2 and "no comparison" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_an_interrupted_comparison_goes_on(scenario: Path, tmp_path: Path) -> None:
+    """Ctrl-C in the middle leaves whole cells only, and the next call runs the rest."""
+    out = tmp_path / "out"
+    arguments = ("compare", scenario, "--scheme", "claim", "--repeats", 4, "--out", out, "--jobs", 1)
+    process = begin(*arguments)
+    wait_until(lambda: len(list(out.glob("cells/*/*.json"))) >= 2)
+    os.kill(process.pid, signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode not in (0, 2)
+    before = {path: path.stat().st_mtime_ns for path in out.glob("cells/*/*.json")}
+    assert 2 <= len(before) < 4
+    assert claimlab(*arguments).returncode == 0
+    assert document(out)["variants"][0]["repeats"] == [1, 2, 3, 4]
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+
+
+def test_a_sweep_makes_a_column_of_every_value_and_best_chooses(scenario: Path, tmp_path: Path) -> None:
+    """A scheme's own parameter multiplies that scheme alone; --best shows each where the figure is least."""
+    found = variants(
+        str(scenario), (), None, ("claim", "clamp"), [parse_sweep("scheme.clamp.cuts=equal,proportional")]
+    )
+    assert [one.name for one in found] == ["claim", "clamp cuts=equal", "clamp cuts=proportional"]
+    both = variants(str(scenario), (), None, ("claim", "naive"), [parse_sweep("guests.count=1,2")])
+    assert [one.loaded.scenario.guests.count for one in both] == [1, 2, 1, 2]
+    with pytest.raises(UsageError, match="a parameter of none of claim"):
+        variants(str(scenario), (), None, ("claim",), [parse_sweep("scheme.clamp.cuts=equal")])
+    for bad in ("cuts", "=1", "cuts=", "cuts=a,,b"):
+        with pytest.raises(UsageError, match="KEY=VALUE"):
+            parse_sweep(bad)
+    columns = [
+        Column(name, name[0], {1: Cell(name, 1, (), {"pain": pain})})
+        for name, pain in (("a1", 5.0), ("a2", 3.0), ("b1", 9.0))
+    ]
+    assert [one.name for one in Comparison("x", columns).best("pain").columns] == ["a2", "b1"]
+
+
+@pytest.mark.long
+def test_real_processes_give_cells_too(scenario: Path, tmp_path: Path) -> None:
+    """--real runs processes one cell at a time, and keeps their evidence."""
+    out = tmp_path / "out"
+    done = claimlab("compare", scenario, "--scheme", "claim,naive", "--repeats", 1, "--real", "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert document(out)["variants"][0]["figures"]["admitted"]["values"] == [2]
+    assert len(list(out.glob("runs/*/*/*/*/journal.msgpack"))) == 2
+
+
+def test_intervals_are_those_of_scipy_and_cover() -> None:
+    """BCa by scipy; of 95 % intervals of samples of a known mean, about that many hold it."""
+    values = [Random(5).gauss(10, 3) for _ in range(15)]
+    found = estimate(values, seed=3)
+    wanted = stats.bootstrap(
+        (np.asarray(values),), np.mean, method="BCa", n_resamples=9999, rng=np.random.default_rng(3)
+    ).confidence_interval
+    assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high))
+    held = 0
+    for number in range(60):
+        rng = Random(number)
+        one = estimate([rng.expovariate(1 / 4) for _ in range(30)], seed=number)
+        assert one.low is not None and one.high is not None
+        held += one.low <= 4 <= one.high
+    assert 50 <= held < 60
+
+
+def test_differences_are_paired_by_repeat() -> None:
+    """A constant gap under wild noise is seen exactly; repeats without a partner are left out."""
+    noise = [Random(2).uniform(0, 1000) for _ in range(8)]
+    baseline: dict[int, float | None] = dict(enumerate(noise))
+    gap = difference({repeat: value + 7 for repeat, value in enumerate(noise)}, baseline)
+    assert gap is not None and gap.clear and gap.higher == 1
+    assert gap.estimate.mean == pytest.approx(7) and gap.estimate.count == 8
+    wobbling = difference({0: noise[0] + 1, 1: noise[1] - 1, 2: None, 9: 5.0}, baseline)
+    assert wobbling is not None and wobbling.estimate.count == 2 and wobbling.higher == 0.5
+    assert not wobbling.clear and wobbling.estimate.low is None
+    assert difference({9: 5.0}, baseline) is None
+    few = estimate([1.0, 2.0])
+    assert (few.mean, few.low) == (1.5, None)
+    assert estimate([4.0] * 5).high == 4.0
