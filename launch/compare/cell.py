@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -26,9 +26,8 @@ from launch.judge.judge import judge_stream
 from launch.judge.verdict import HostJudgement
 from launch.launches import fold
 from launch.results import Results
-from launch.scenario.models import Scenario
 from launch.simulate.host_run import run_virtual
-from launch.summary import SchemeSummary, summarise
+from launch.summary import summarise
 
 CELLS: Final = "cells"
 
@@ -117,14 +116,4 @@ def _real(
 def _figures(result: HostResult, judgement: HostJudgement) -> dict[str, float | None]:
     launches = fold(result.ordered_at, result.outcomes)
     summary = summarise(launches, result.reports, result.leftovers)
-    return {**_numbers(summary), **flat(figures([judgement]))}
-
-
-def _numbers(summary: SchemeSummary) -> Mapping[str, float | None]:
-    values = {name: getattr(summary, name) for name in summary.__struct_fields__}
-    return {name: None if value is None else float(value) for name, value in values.items()}
-
-
-def repeats_of(scenario: Scenario, repeats: int | None) -> int:
-    """--repeats, else the scenario's own."""
-    return scenario.repeats if repeats is None else repeats
+    return {**flat(summary), **flat(figures([judgement]))}

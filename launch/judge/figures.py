@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
-from typing import Any
+from typing import Any, cast
 
+import msgspec
 from msgspec import Struct
 
 from hypervisor.public.units import Pages
@@ -111,15 +112,19 @@ def _concentration(hosts: Iterable[HostJudgement], pain: Callable[[GuestJudgemen
     return round(fmean(known), 6) if known else None
 
 
-def flat(row: Figures) -> dict[str, float | None]:
-    """Every figure as one number, those by cause as `name.cause`: what comparisons work on."""
-    numbers: dict[str, float | None] = {}
-    for name in row.__struct_fields__:
-        value: Any = getattr(row, name)
+def flat(row: Struct) -> dict[str, float | None]:
+    """Every figure of a row as one number, which is what comparisons work on.
+
+    A table of amounts by cause becomes its sum, `name`, and each part, `name.cause`.
+    """
+    return dict(_flat(msgspec.to_builtins(row), ""))
+
+
+def _flat(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, float | None]]:
+    for key, value in table.items():
         if isinstance(value, dict):
-            parts: dict[str, float] = {str(cause): float(one) for cause, one in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-            numbers[name] = sum(parts.values())
-            numbers.update({f"{name}.{cause}": one for cause, one in parts.items()})
-        else:
-            numbers[name] = None if value is None else float(value)
-    return numbers
+            parts = dict(_flat(cast(dict[str, Any], value), f"{prefix}{key}."))
+            yield f"{prefix}{key}", sum(one for one in parts.values() if one is not None)
+            yield from parts.items()
+        elif value is None or isinstance(value, int | float):
+            yield f"{prefix}{key}", None if value is None else float(value)
