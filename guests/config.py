@@ -103,6 +103,7 @@ class GuestConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     cleancache: bool = False  # pages evicted from the page cache are put into tmem
     frontswap: bool = False  # pages are swapped into tmem first
 
+    populate_on_demand: bool = False  # of `frames` only as many have a page as memory/target says (A30)
     shared: Runs = ()  # gfns shared with other guests at start (HVM)
     shared_writes: Annotated[float, Meta(ge=0.0)] = 0.0  # first writes to them per emulated second
 

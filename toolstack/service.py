@@ -195,7 +195,9 @@ class _OneLaunch:
         if await self._decided("admit_before_create", self._scheme.admit_before_create(launch)):
             self._admit()
         await self._create()
-        self._build = Build(launch.domid, launch.order.builder, launch.pages)
+        self._build = Build(
+            launch.domid, launch.order.builder, launch.pages, max_pages=launch.order.max_pages
+        )
         await self._build.run(self._world, self._pages_per_second, self._admit_at_claim, self._note_progress)
         launch.built = True
         fault = await self._release()

@@ -11,6 +11,7 @@ from guests.factory import make_workload
 from guests.kernel.balloon import BalloonDriver
 from guests.kernel.counters import Counters
 from guests.kernel.errors import KernelBugError
+from guests.kernel.first_touches import FirstTouches
 from guests.kernel.frames import PageNames
 from guests.kernel.hypercalls import Hypercalls
 from guests.kernel.memory import GuestMemory
@@ -83,6 +84,7 @@ class GuestKernel:
         self._writes = SharedWrites(
             world, calls, config.shared, config.shared_writes, config.tick, self._counters
         )
+        self._touches = FirstTouches(world, calls, config, self._memory)
         self._watch = TargetWatch(world, calls, config.kind, config.static_max, self._balloon.set_new_target)
 
     async def run(self) -> GuestReport:
@@ -127,6 +129,8 @@ class GuestKernel:
             await self._world.sleep(-self._world.now())
         self._others.append(self._world.spawn(self._guarded(self._watch.follow), "xenstore"))
         self._others.append(self._world.spawn(self._guarded(self._writes.run), "shared writes"))
+        if self._config.populate_on_demand:
+            self._others.append(self._world.spawn(self._guarded(self._touches.run), "first touches"))
         self._paging.start()
         if self._selfballoon is not None:
             self._others.append(self._world.spawn(self._guarded(self._selfballoon.follow), "selfballoon"))

@@ -44,7 +44,7 @@ class House:
             order = self._orders[number] = LaunchOrder(
                 order=number,
                 pages=arrival.pages,
-                max_pages=arrival.pages,
+                max_pages=max(arrival.pages, self._plan.scenario.arrivals.max or 0),
                 builder=self._plan.scenario.toolstack.builder,
                 vcpus=arrival.vcpus,
                 lifetime=arrival.lifetime,

@@ -23,7 +23,7 @@ from guests.traces.errors import TraceError
 from guests.traces.windows import Window
 from hypervisor.edge import Identity
 from hypervisor.public.orders import LaunchOrder
-from hypervisor.public.units import Pages, Runs
+from hypervisor.public.units import Pages, Runs, runs_length
 from launch.cluster.cloning import shared_run
 from launch.cluster.streams import number, stream
 from launch.errors import ScenarioError
@@ -143,15 +143,18 @@ def guest_config(
 ) -> GuestConfig:
     """Everything the guest's process needs, once the domain exists."""
     table = scenario.guests
+    on_demand = kind == "hvm" and runs_length(frames) > plan.memory
     return GuestConfig(
         domid=identity.domid,
         incarnation=identity.incarnation,
         secret=identity.secret,
         kind=kind,
-        static_max=plan.static_max,
+        # Its kernel counts no hole: entries that it would keep beyond the cache could never be met (A30)
+        static_max=runs_length(frames) if on_demand else plan.static_max,
         frames=frames,
         workload=plan.workload,
         seed=plan.seed,
+        populate_on_demand=on_demand,
         shared=plan.shared,
         shared_writes=table.shared_writes if plan.shared else 0.0,
         self_sizing=table.self_sizing,

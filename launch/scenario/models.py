@@ -97,6 +97,7 @@ class ArrivalsTable(Table):
     count: Annotated[int, Field(ge=0, le=MOST_LAUNCHES)] | None = None  # burst: launches; poisson: the most
     size: PositiveSize | None = None  # of every launch
     sizes: Tuple[PositiveSize] = ()  # burst, poisson: drawn, equally likely; list: one for each
+    max: PositiveSize | None = None  # static-max of a launch; above its size an HVM guest is built on demand
     vcpus: Count = 1
     at: Seconds | Tuple[Seconds] = 0.0  # second of the first launch; list: one for each
     spread: Seconds = 0.0  # burst: seconds over which it is spread

@@ -8,16 +8,22 @@ from types import MappingProxyType
 from typing import Final
 
 from hypervisor.public.domctl import Frames
+from hypervisor.public.errors import errno_name
 from hypervisor.public.memory import PopulatePhysmap
-from hypervisor.public.units import Commit, DomId, Gfn, Order, Pages, Run, Runs, Seconds
+from hypervisor.public.pod import SetPodTarget
+from hypervisor.public.units import Commit, DomId, Pages, Run, Runs, Seconds
 from hypervisor.public.world import World
-from toolstack.builder.hvm import hvm_4_3, hvm_4_17, populated_by_hvm
-from toolstack.builder.plan import Attempt, ClaimHere, Plan
+from toolstack.builder.hvm import hvm_4_3, hvm_4_17, hvm_pod_4_3, hvm_pod_4_17, populated_by_hvm
+from toolstack.builder.plan import Attempt, ClaimHere, Plan, PodTargetHere
 from toolstack.builder.pv import pv_4_3, pv_4_17
 
 BUILDERS: Final[Mapping[str, Callable[[Pages], Plan]]] = MappingProxyType(
     {"pv-4.17": pv_4_17, "hvm-4.17": hvm_4_17, "pv-4.3": pv_4_3, "hvm-4.3": hvm_4_3}
 )
+POD_BUILDERS: Final[Mapping[str, Callable[[Pages, Pages], Plan]]] = MappingProxyType(
+    {"hvm-4.17": hvm_pod_4_17, "hvm-4.3": hvm_pod_4_3}
+)
+"""The same for a guest that starts below its maximum; PV guests start ballooned instead."""
 
 
 CLAIM_LEFT_TO_DESTROY: Final = frozenset({"pv-4.17"})
@@ -51,6 +57,8 @@ class Build:
     domid: DomId
     builder: str
     pages: Pages
+    max_pages: Pages = 0
+    """Of an HVM guest, if above `pages`: built populate-on-demand up to there (A29)."""
     populated: Pages = 0
     commit: Commit = 0
     _frames: list[Run] = field(default_factory=list[Run])
@@ -68,18 +76,42 @@ class Build:
         called at the builder's own place for it with the total it claims, `progress` after every populate
         with the pages in place.
         """
-        plan = BUILDERS[self.builder](self.pages)
+        plan = self._plan()
         step = next(plan)
         try:
             while True:
                 done = 0
                 if isinstance(step, ClaimHere):
                     await claim(step.pages)
+                elif isinstance(step, PodTargetHere):
+                    await self._fill_cache(world, step.pages, pages_per_second, progress)
                 else:
                     done = await self._attempt(world, step, pages_per_second, progress)
                 step = plan.send(done)
         except StopIteration:
             return
+
+    def _plan(self) -> Plan:
+        if self.max_pages > self.pages and self.builder in POD_BUILDERS:
+            return POD_BUILDERS[self.builder](self.pages, self.max_pages)
+        return BUILDERS[self.builder](self.pages)
+
+    async def _fill_cache(
+        self, world: World, pages: Pages, pages_per_second: float, progress: Callable[[Pages], None]
+    ) -> None:
+        """set_pod_target in chunks: Xen preempts it, and goes on with what the cache then lacks (A29)."""
+        chunk = max(1, int(min(pages_per_second * CHUNK_SECONDS, pages)))
+        while self.populated < pages:
+            target = min(self.populated + chunk, pages)
+            started = world.now()
+            reply = await world.hypercall(SetPodTarget(self.domid, target))
+            self.commit = reply.last
+            if reply.ret < 0:
+                raise BuildFailedError(f"{errno_name(reply.ret)} from SetPodTarget({target})", reply.last)
+            pace = (target - self.populated) / pages_per_second
+            self.populated = target
+            progress(self.populated)
+            await world.sleep(max(0.0, pace - (world.now() - started)))
 
     async def _attempt(
         self, world: World, attempt: Attempt, pages_per_second: float, progress: Callable[[Pages], None]
@@ -93,10 +125,10 @@ class Build:
         while done < attempt.count:
             wanted = min(chunk, attempt.count - done)
             started = world.now()
-            got = await self._populate(world, attempt.gfn + (done << attempt.order), wanted, attempt.order)
+            got = await self._populate(world, attempt, done, wanted)
             done += got
             progress(self.populated)
-            pace = (got << attempt.order) / pages_per_second
+            pace = 0.0 if attempt.mem_flags else (got << attempt.order) / pages_per_second  # no page, no time
             await world.sleep(max(0.0, pace - (world.now() - started)))
             if got < wanted:
                 break
@@ -108,10 +140,12 @@ class Build:
             raise BuildFailedError(reason, self.commit)
         return done
 
-    async def _populate(self, world: World, gfn: Gfn, count: int, order: Order) -> int:
-        reply = await world.hypercall(PopulatePhysmap(self.domid, ((gfn, count),), order))
+    async def _populate(self, world: World, attempt: Attempt, skipped: int, count: int) -> int:
+        gfn, order = attempt.gfn + (skipped << attempt.order), attempt.order
+        reply = await world.hypercall(PopulatePhysmap(self.domid, ((gfn, count),), order, attempt.mem_flags))
         done = max(reply.ret, 0)
-        self.populated += done << order
+        if not attempt.mem_flags:
+            self.populated += done << order
         self.commit = reply.last
         named = reply.value.extents if isinstance(reply.value, Frames) else ((gfn, done),)
         self._frames += [(first, extents << order) for first, extents in named if extents]

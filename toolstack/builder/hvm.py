@@ -7,10 +7,12 @@ that fit: 1 GiB, up to four of 2 MiB a call, single pages for what is left of th
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from typing import Final
 
+from hypervisor.public.memory import MEMF_POPULATE_ON_DEMAND
 from hypervisor.public.units import Gfn, Pages
-from toolstack.builder.plan import ORDER_1G, ORDER_2M, Attempt, ClaimHere, Plan
+from toolstack.builder.plan import ORDER_1G, ORDER_2M, Attempt, ClaimHere, Plan, PodTargetHere
 
 LOW_PAGES: Final[Pages] = 0xA0
 VGA_HOLE_END: Final[Pages] = 0xC0
@@ -38,6 +40,33 @@ def hvm_4_3(pages: Pages) -> Plan:
     yield from _ram(pages)
 
 
+def hvm_pod_4_17(pages: Pages, max_pages: Pages) -> Plan:
+    """Memory below maxmem: claim, then the cache, then every gfn up to maxmem marked (L7, A29)."""
+    yield ClaimHere(max(pages - VGA_HOLE, 0))
+    yield PodTargetHere(max(pages - VGA_HOLE, 0))
+    yield from _on_demand(_low_pages(max_pages))
+    yield from _on_demand(_ram(max_pages))
+
+
+def hvm_pod_4_3(pages: Pages, max_pages: Pages) -> Plan:
+    """The cache is filled before the claim, and the claim is for maxmem: mostly too much (L5)."""
+    yield PodTargetHere(max(pages - VGA_HOLE, 0))
+    yield from _on_demand(_low_pages(max_pages))
+    yield ClaimHere(max(max_pages - VGA_HOLE_END, 0))
+    yield from _on_demand(_ram(max_pages))
+
+
+def _on_demand(plan: Plan) -> Plan:
+    """The same attempts with the flag: gfns are marked, no page is taken (A9)."""
+    step = next(plan, None)
+    while step is not None:
+        done = yield replace(step, mem_flags=MEMF_POPULATE_ON_DEMAND) if isinstance(step, Attempt) else step
+        try:
+            step = plan.send(done)
+        except StopIteration:
+            return
+
+
 def populated_by_hvm(pages: Pages) -> Pages:
     """tot_pages after the build of a guest with `pages` of RAM: the VGA hole has no memory."""
     return min(pages, LOW_PAGES) + max(pages - VGA_HOLE_END, 0)
@@ -59,7 +88,7 @@ def _ram(pages: Pages) -> Plan:
             current += yield from _piece(current, count)
 
 
-def _piece(current: Pages, count: Pages) -> Generator[Attempt | ClaimHere, int, Pages]:
+def _piece(current: Pages, count: Pages) -> Generator[Attempt | ClaimHere | PodTargetHere, int, Pages]:
     """At most 8 MiB: superpages if aligned, single pages for the rest; pages populated."""
     first = gfn_of(current)
     count = clip(first, min(count, PIECE), ORDER_2M)

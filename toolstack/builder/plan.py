@@ -28,6 +28,7 @@ class Attempt:
     count: int
     order: Order
     exact: bool
+    mem_flags: int = 0
 
     @property
     def pages(self) -> Pages:
@@ -42,5 +43,12 @@ class ClaimHere:
     pages: Pages
 
 
-Plan = Generator[Attempt | ClaimHere, int, None]
-"""Yields what to do next, is sent the extents done (0 after `ClaimHere`)."""
+@dataclass(frozen=True, slots=True)
+class PodTargetHere:
+    """The place at which a populate-on-demand builder has Xen fill the domain's cache to this tot_pages."""
+
+    pages: Pages
+
+
+Plan = Generator[Attempt | ClaimHere | PodTargetHere, int, None]
+"""Yields what to do next, is sent the extents done (0 after `ClaimHere` and `PodTargetHere`)."""
