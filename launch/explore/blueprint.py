@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import random
 from collections.abc import Coroutine, Sequence
@@ -27,10 +28,11 @@ class Blueprint:
     world: SmallWorld
     setting: Setting
     _bytes: bytes
+    _arrays: tuple[tuple[bytes, int], ...]
 
     def copy(self) -> tuple[Host, Any]:
         """A host of one's own, and what the set-up returned."""
-        host, facts = pickle.loads(self._bytes)
+        host, facts = _Unpickler(io.BytesIO(self._bytes), self._arrays).load()
         return host, facts
 
 
@@ -38,7 +40,44 @@ def blueprint(world: SmallWorld, setting: Setting) -> Blueprint:
     """Do the set-up."""
     machine = Machine(_boot(world, setting.release))
     facts = _drive(world.set_up(SetUpWorld(machine)))
-    return Blueprint(world, setting, pickle.dumps((machine.host, facts), protocol=5))
+    stream = io.BytesIO()
+    pickler = _Pickler(stream)
+    pickler.dump((machine.host, facts))
+    arrays = tuple((bytes(one.rstrip(b"\0")), len(one)) for one in pickler.arrays.values())
+    return Blueprint(world, setting, stream.getvalue(), arrays)
+
+
+class _Pickler(pickle.Pickler):
+    """Leaves long byte arrays out: a small host uses little of its heap's chunks, the rest is zeros."""
+
+    def __init__(self, stream: io.BytesIO) -> None:
+        super().__init__(stream, protocol=5)
+        self.arrays: dict[int, bytearray] = {}
+
+    def persistent_id(self, obj: object) -> int | None:
+        """The array's place in `arrays`."""
+        if type(obj) is not bytearray:
+            return None
+        self.arrays[id(obj)] = obj
+        return list(self.arrays).index(id(obj))
+
+
+class _Unpickler(pickle.Unpickler):
+    """Puts them back, the same one wherever it was the same one."""
+
+    def __init__(self, stream: io.BytesIO, arrays: Sequence[tuple[bytes, int]]) -> None:
+        super().__init__(stream)
+        self._arrays = arrays
+        self._made: dict[int, bytearray] = {}
+
+    def persistent_load(self, pid: int) -> bytearray:
+        """A copy: its beginning, and zeros."""
+        made = self._made.get(pid)
+        if made is None:
+            start, length = self._arrays[pid]
+            made = self._made[pid] = bytearray(length)
+            made[: len(start)] = start
+        return made
 
 
 def _boot(world: SmallWorld, release: Release) -> Host:

@@ -7,9 +7,10 @@ that would touch, and begins anew a thousand times a second.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from heapq import heappop
 from typing import Final
+
+from msgspec import Struct
 
 from hypervisor.core.claims import unclaimed_pages
 from hypervisor.core.machine import Machine, Operation
@@ -26,7 +27,7 @@ from launch.explore.footprint import NOTHING, Footprints
 from launch.explore.moves import Move
 from launch.explore.party_world import Call, PartyWorld
 from launch.explore.scene import Scene
-from launch.explore.schedule import Kept, Turn, by_the_rule
+from launch.explore.schedule import Kept
 from launch.explore.small_world import Act, Party
 from launch.simulate.world import is_alive
 
@@ -34,8 +35,7 @@ MOST_STEPS: Final = 20_000
 """Moves after which a schedule is cut off: no small world is so long."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True, eq=False):
     """One move that was made."""
 
     move: Move
@@ -61,8 +61,6 @@ class Execution:
         self.machine = Machine(host)
         self.scene = Scene(host, facts, blueprint.setting.scheme, self._unclaimed)
         self.records: list[Record] = []
-        self.ruled: list[Turn] = []
-        """For each record, what the rule of schedules would have chosen."""
         self.cut = False
         """True when it was not over after `MOST_STEPS` moves."""
         self._world = blueprint.world
@@ -126,13 +124,13 @@ class Execution:
                 if operation is not None and self.machine.is_runnable(operation):
                     assert operation.pending is not None
                     footprint = self._footprints.of(operation.pending, world.domid, self.scene.host)
-                    moves.append(Move(world.index, number, "call", footprint, nth, call))
+                    moves.append(Move(world.index, (world.index, number), "call", footprint, nth, call))
                     nth += 1
             if world.inbox:
-                moves.append(Move(world.index, world.inbox[0][0], "event", NOTHING, nth))
+                moves.append(Move(world.index, (world.index, world.inbox[0][0]), "event", NOTHING, nth))
                 nth += 1
             if world.timers and world.timers[0][0] <= self._world.until:
-                moves.append(Move(world.index, world.timers[0][1], "timer", NOTHING, nth))
+                moves.append(Move(world.index, (world.index, world.timers[0][1]), "timer", NOTHING, nth))
         return moves
 
     def _pending(self) -> Iterator[Step]:
@@ -234,7 +232,7 @@ class Execution:
 
     def run(self, choose: Choose, stop_at_violation: bool) -> None:
         """Let `choose` pick move after move until nobody can move, or something is violated."""
-        scene, last = self.scene, 0
+        scene = self.scene
         while not (stop_at_violation and scene.violations):
             moves = self.enabled()
             if not moves:
@@ -243,11 +241,7 @@ class Execution:
             if len(self.records) >= MOST_STEPS:
                 self.cut = True
                 return
-            move = choose(moves)
-            ruled = by_the_rule(moves, last)
-            self.ruled.append((ruled.party, ruled.nth))
-            last = move.party
-            self.take(move)
+            self.take(choose(moves))
 
     def outcome(self) -> str:
         """The class of its end."""

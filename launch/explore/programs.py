@@ -112,3 +112,4 @@ async def leave_unclaimed(world: World, pages: Pages) -> None:
     done = (await world.hypercall(PopulatePhysmap(filler, ((0, surplus),)))).ret
     if surplus < 0 or done != surplus:
         raise RuntimeError("the small world's host is too small: give it more pages")
+    await world.hypercall(MaxMem(filler, pages_to_kib(surplus)))  # it will not grow, and none need fear it

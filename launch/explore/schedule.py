@@ -65,10 +65,14 @@ class Replay:
     def __init__(self, turns: Sequence[Turn]) -> None:
         self._turns = list(reversed(turns))
         self._last = 0
+        self.followed: list[Turn] = []
+        """For each move, what the rule would have chosen."""
 
     def __call__(self, moves: Sequence[Move]) -> Move:
         """The move whose turn it is."""
-        move = self._asked_for(moves) or by_the_rule(moves, self._last)
+        ruled = by_the_rule(moves, self._last)
+        self.followed.append((ruled.party, ruled.nth))
+        move = self._asked_for(moves) or ruled
         self._last = move.party
         return move
 

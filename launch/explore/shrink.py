@@ -97,9 +97,10 @@ class Shrinker:
         return execution if same else None
 
     def _finding(self, execution: Execution, kept: Kept | None) -> Finding:
-        moves = [record.move for record in execution.records]
-        turns = without_the_rule(turns_of(moves), execution.ruled)
-        return Finding(turns, execution.scene.violations[0], kept)
+        turns = turns_of([record.move for record in execution.records])
+        replay = Replay(turns)
+        Execution(self._blueprint, self._footprints, kept).run(replay, stop_at_violation=True)
+        return Finding(without_the_rule(turns, replay.followed), execution.scene.violations[0], kept)
 
 
 def all_acts(blueprint: Blueprint) -> Kept:

@@ -69,8 +69,8 @@ def test_every_recorded_class_is_reached_and_no_other(release: str, shared: Path
         ("observer-order0", "physinfo understates"),
         ("observer-order9", "physinfo understates"),
         ("claim-in-window-order0-huge", "claim beyond memory"),
-        ("claim-race", "late failure"),
-        ("claim-race fit=2", "false refusal"),
+        ("claim-race superpages=1 fit=0", "late failure"),
+        ("claim-race superpages=1", "false refusal"),
     ],
 )
 def test_lock_gaps_before_4_22_are_found(world: str, kind: str) -> None:
@@ -89,7 +89,7 @@ def test_lock_gaps_before_4_22_are_found(world: str, kind: str) -> None:
 @pytest.mark.rule("C15", "C16", "C23")
 def test_claims_under_4_22_are_exhausted_and_clean() -> None:
     """Two toolstacks that claim under 4.22: every interleaving tried, exactly one launch is built in each."""
-    found = every_outcome("claim-race", "release=4.22")
+    found = every_outcome("claim-race", "release=4.22", "superpages=1", "fit=0")
     assert found.verdict == "exhausted"
     assert found.violating == 0
     assert sorted(found.outcomes) == ["launch 1 built, launch 2 refused", "launch 1 refused, launch 2 built"]

@@ -14,6 +14,8 @@ from launch.explore.scene import Scene
 from launch.explore.small_world import Party, SmallWorld
 
 EXTENT = 512
+MARGIN = 1
+"""Superpages beside: libxl wants to see more free than a domain takes (L10)."""
 STRUCTURES = 64
 """More than what two domains cost."""
 
@@ -25,11 +27,12 @@ class ClaimRace(SmallWorld):
     about: ClassVar[str] = "two toolstacks launch a domain each at the same time"
     scheme: ClassVar[str | None] = "claim"
     host = HostConfig((6144,), dom0_pages=512, xen_pages=256, low_mem_virq_pages=0)
-    parameters: ClassVar[Mapping[str, int]] = {"fit": 1, "superpages": 1}
+    parameters: ClassVar[Mapping[str, int]] = {"fit": 1, "superpages": 2}
 
     async def set_up(self, world: World) -> None:
         """Nothing but a filler."""
-        await leave_unclaimed(world, self.values["fit"] * self.values["superpages"] * EXTENT + STRUCTURES)
+        superpages = self.values["fit"] * self.values["superpages"] + MARGIN
+        await leave_unclaimed(world, superpages * EXTENT + STRUCTURES)
 
     def parties(self, scene: Scene) -> Sequence[Party]:
         """Two processes, each with a scheme of its own."""
