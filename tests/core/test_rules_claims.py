@@ -104,7 +104,7 @@ def test_claimed_pages_are_only_for_the_claimant(name: str) -> None:
 
 
 @every_release
-@pytest.mark.rule("V5", "C17", "C24", "N5")
+@pytest.mark.rule("V5", "C17", "C24", "C29", "N5")
 def test_a_claim_smaller_than_the_request_helps_nothing(name: str) -> None:
     """V5: with free 10 and claim 2 an order-2 extent passes as unclaimed; with free 5 it is refused, but not
     under claim sets.

@@ -43,7 +43,7 @@ def info(bench: TmemHost, who: Caller) -> TmemClientInfo:
     return value
 
 
-@pytest.mark.rule("T2", "T7", "T9")
+@pytest.mark.rule("T2", "T3", "T7", "T9")
 def test_a_client_has_sixteen_pools_and_gets_the_lowest_free_id() -> None:
     """Ids count up, a destroyed one is given again, the seventeenth pool is EPERM."""
     bench = TmemHost()
@@ -145,7 +145,7 @@ def test_the_owners_death_hands_a_shared_pool_to_the_next() -> None:
     assert bench.tmem.clients[b.domid].eph_count == 2
 
 
-@pytest.mark.rule("T10", "T12", "T14")
+@pytest.mark.rule("T6", "T10", "T12", "T14")
 @pytest.mark.parametrize("name", ("4.3", "4.12"))
 def test_frozen_stops_new_puts_only(name: str) -> None:
     """Duplicates and gets go on, flushes act but say frozen; later clients are not frozen; DESTROY thaws."""
