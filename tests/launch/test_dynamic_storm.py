@@ -68,13 +68,14 @@ def small(folder: Path) -> Path:
 
 
 def test_real_processes_allocate_from_every_source_and_every_page_comes_back(tmp_path: Path) -> None:
-    """Ballooning, persistent and ephemeral puts all show in the summary; the run is valid, and proves so."""
+    """Ballooning, both kinds of puts and copies on write show in the summary; the run proves valid."""
     run = tmp_path / "storm"
-    sets = ("--set", "scheme.clamp.tmem=freeze", "--set", "duration=18")
+    words = ("scheme.clamp.tmem=freeze", "duration=18", "guests.shared=0.4", "guests.shared_writes=60")
+    sets = [part for word in words for part in ("--set", word)]
     done = claimlab("run", small(tmp_path), "--scheme", "clamp", *sets, "--out", run)
     assert done.returncode == 0, done.stderr
     memory = summary(run)["schemes"]["clamp"]["memory"]
-    for source in (Source.BUILD, Source.POPULATE, Source.TMEM_EPHEMERAL, Source.TMEM_PERSISTENT):
+    for source in (Source.POPULATE, Source.TMEM_EPHEMERAL, Source.TMEM_PERSISTENT, Source.UNSHARE):
         assert memory["growth"][source] > 0
     assert memory["paging"]["cleancache_puts"] > 0
     assert f"tot_pages grown: {Source.TMEM_PERSISTENT}" in (run / "summary.md").read_text(encoding="utf-8")
@@ -128,6 +129,7 @@ def test_the_built_in_storm_is_a_storm() -> None:
     guests = scenario.guests
     assert (guests.count, scenario.release, scenario.host.tmem) == (60, "4.12", True)
     assert guests.selfballoon and guests.frontswap and guests.cleancache and guests.files
+    assert guests.shared and guests.shared_writes
 
 
 @pytest.mark.parametrize(
