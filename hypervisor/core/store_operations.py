@@ -1,9 +1,11 @@
 """xenstore requests: who may do what, and what it answers (xenstored_core.c)."""
 
+from functools import partial
 from typing import assert_never
 
 from hypervisor.core.host import Host
 from hypervisor.core.steps import Caller, Emission, Result, Steps, step
+from hypervisor.core.store_transactions import end_transaction
 from hypervisor.core.xenstore import Watch, is_at_or_below
 from hypervisor.public.errors import Errno
 from hypervisor.public.requests import WatchEvent
@@ -14,6 +16,7 @@ from hypervisor.public.xenstore import (
     StoreRead,
     StoreRemove,
     StoreText,
+    StoreTransaction,
     StoreUnwatch,
     StoreWatch,
     StoreWrite,
@@ -32,7 +35,7 @@ GUEST_WRITABLE = ("data", "control", "device")
 
 def store_operation(host: Host, caller: Caller, request: StoreOp) -> Steps:
     """One xenstore request: one step."""
-    writes = isinstance(request, StoreWrite | StoreRemove)
+    writes = isinstance(request, StoreWrite | StoreRemove | StoreTransaction)
     resource = ("xenstore", _top(request.path))
     yield step("xenstore", reads=(resource,), writes=(resource,) if writes else ())
     if not _well_formed(request.path):
@@ -52,6 +55,8 @@ def store_operation(host: Host, caller: Caller, request: StoreOp) -> Steps:
             return _watch(host, caller, request)
         case StoreUnwatch():
             return _unwatch(host, caller, request)
+        case StoreTransaction():
+            return Result(end_transaction(host, request, _well_formed, partial(_fire, host)))
         case _:
             assert_never(request)
 

@@ -123,7 +123,11 @@ ERROR_TABLE: Final[tuple[ErrorMeaning, ...]] = (
         ("claim_pages", "claim_memory", "tmem (from 4.13)", "sharing_op"),
         "The hypervisor has no such operation.",
     ),
-    ErrorMeaning(Errno.EAGAIN, ("destroydomain (4.3)",), "Preempted: call again (C31)."),
+    ErrorMeaning(
+        Errno.EAGAIN,
+        ("destroydomain (4.3)", "xenstore transaction"),
+        "Preempted: call again (C31); a node read has changed meanwhile.",
+    ),
     ErrorMeaning(
         Errno.ENODEV,
         ("tmem", "sharing_op", "sharing ring"),

@@ -50,7 +50,24 @@ class StoreRemove(Struct, frozen=True, array_like=True, forbid_unknown_fields=Tr
     path: str
 
 
-StoreOp = StoreDirectory | StoreRead | StoreWatch | StoreUnwatch | StoreWrite | StoreRemove
+class StoreTransaction(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=XENSTORE | 7):
+    """A whole transaction as XS_TRANSACTION_END sees it: what it read, and what it wants to write.
+
+    EAGAIN, and nothing written, when a node read has another text by now (None: it was absent). Writes are
+    done in order, None removes. Control domain only, else EACCES. Reads are made beforehand with XS_READ; a
+    transaction that is never ended has no effect in xenstore either, so its start needs no request.
+    """
+
+    expected: tuple[tuple[str, str | None], ...]  # in: (path, text as read)
+    writes: tuple[tuple[str, str | None], ...]  # in: (path, new text)
+
+    @property
+    def path(self) -> str:
+        """The whole tree: any node may be meant."""
+        return "/"
+
+
+StoreOp = StoreDirectory | StoreRead | StoreWatch | StoreUnwatch | StoreWrite | StoreRemove | StoreTransaction
 
 
 class StoreText(Struct, frozen=True, array_like=True, tag=20):

@@ -16,6 +16,7 @@ from toolstack.forbid import Forbid
 from toolstack.freeze import Freeze
 from toolstack.interface import Scheme
 from toolstack.lock import Lock
+from toolstack.optimistic import Optimistic
 from toolstack.static import Static
 
 RIVALS: Final[Mapping[str, Callable[[], Scheme]]] = MappingProxyType(
@@ -29,6 +30,7 @@ RIVALS: Final[Mapping[str, Callable[[], Scheme]]] = MappingProxyType(
         "forbid while building": lambda: Forbid({"when": "builds"}),
         "lock": lambda: Lock({}),
         "freeze": lambda: Freeze({}),
+        "optimistic": lambda: Optimistic({}),
     }
 )
 each_rival = pytest.mark.parametrize("rival", RIVALS)
