@@ -6,6 +6,7 @@ less free memory (C17).
 
 from hypervisor.core.domain import Domain, Dying
 from hypervisor.core.host import Host
+from hypervisor.core.reservation_ring import note_change
 from hypervisor.public.errors import Errno
 from hypervisor.public.units import ULONG_MASK, NodeId, Pages
 
@@ -76,6 +77,8 @@ def adjust_tot_pages(host: Host, domain: Domain, pages: int) -> None:
     """
     domain.tot_pages += pages
     assert domain.tot_pages >= 0, "negative tot_pages"
+    if host.rings:
+        note_change(host, domain)
     if not domain.outstanding_pages or host.release.claim_consumed_at_alloc:
         return
     if pages > 0:

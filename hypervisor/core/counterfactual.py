@@ -5,8 +5,17 @@ from typing import assert_never
 from hypervisor.core.host import Host
 from hypervisor.core.information import domain_info
 from hypervisor.core.limits import stored_max_pages
+from hypervisor.core.mediation import answer_growth, mediate
+from hypervisor.core.reservation_ring import read_reservations, watch_reservations
 from hypervisor.core.steps import DOMAINS, DOMCTL_LOCK, Caller, Result, Steps, domain_resource, step
-from hypervisor.public.counterfactual import Counterfactual, MaxMemBatch
+from hypervisor.public.counterfactual import (
+    AnswerGrowth,
+    Counterfactual,
+    MaxMemBatch,
+    Mediate,
+    ReadReservations,
+    WatchReservations,
+)
 from hypervisor.public.domctl import DomainInfoList
 from hypervisor.public.errors import Errno
 from hypervisor.public.units import DOMID_DOM0
@@ -19,6 +28,14 @@ def counterfactual(host: Host, caller: Caller, request: Counterfactual) -> Steps
     match request:
         case MaxMemBatch():
             return max_mem_batch(host, request)
+        case WatchReservations():
+            return watch_reservations(host, caller, request)
+        case ReadReservations():
+            return read_reservations(host, caller, request)
+        case Mediate():
+            return mediate(host, caller, request)
+        case AnswerGrowth():
+            return answer_growth(host, request)
         case _:
             assert_never(request)
 

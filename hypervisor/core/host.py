@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from hypervisor.core.domain import Domain
+from hypervisor.core.dynamic import Mediation, ReservationRing
 from hypervisor.core.heap.buddy import FrameHeap
 from hypervisor.core.heap.contents import FrameContents
 from hypervisor.core.heap.frames import FREE, FrameTable
@@ -94,6 +95,10 @@ class Host:
     """mfn -> domain of pages given up by their domain but kept by a foreign mapping (A11)."""
     tmem: Tmem | None = None
     """Transcendent memory; None where the release has none, so that it costs nothing there."""
+    rings: dict[Caller, ReservationRing] = field(default_factory=dict[Caller, ReservationRing])
+    """P4's counterfactual: who is told of every change of tot_pages."""
+    mediation: Mediation = field(default_factory=Mediation)
+    """P5's counterfactual: who must be asked before a guest grows."""
     current: DomId = DOMID_DOM0
     """current->domain: whose request the step in progress is part of."""
     next_domid: DomId = 1

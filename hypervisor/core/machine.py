@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from hypervisor.core.dispatch import begin
 from hypervisor.core.host import Host
+from hypervisor.core.mediation import is_undecided
 from hypervisor.core.sources import Refusal
 from hypervisor.core.steps import Caller, Emission, Result, Step, Steps
 from hypervisor.public.requests import Reply, Request
@@ -82,6 +83,8 @@ class Machine:
     def is_runnable(self, operation: Operation) -> bool:
         """False while parked, finished, or while another operation holds the lock it needs next."""
         if operation.parked or operation.pending is None:
+            return False
+        if operation.pending.awaits is not None and is_undecided(self.host, operation.pending.awaits):
             return False
         lock = operation.pending.lock
         return lock is None or self._lock_holders.get(lock, operation) is operation

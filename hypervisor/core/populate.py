@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from functools import lru_cache
 from itertools import repeat
 
-from hypervisor.core.allocation import assign_pages, give_back, take_extent
+from hypervisor.core.allocation import Placement, assign_pages, give_back, take_extent
 from hypervisor.core.domain import Domain
 from hypervisor.core.host import Host
+from hypervisor.core.mediation import ask, awaiting, take_verdict, tell_finished
 from hypervisor.core.pod.mark import mark_populate_on_demand
-from hypervisor.core.refusals import note_growth, note_no_extent, note_not_assigned
+from hypervisor.core.refusals import note_growth, note_no_extent, note_not_assigned, note_refusal
 from hypervisor.core.reservation import (
     append_extent,
     count_in_range,
@@ -21,7 +22,7 @@ from hypervisor.core.reservation import (
     shared_within,
 )
 from hypervisor.core.sharing.unshare import unshare_all
-from hypervisor.core.sources import Source
+from hypervisor.core.sources import Reason, Source
 from hypervisor.core.steps import (
     CLAIMS,
     DOMAINS,
@@ -63,17 +64,18 @@ def _extents(
     order, start = request.extent_order, request.start_extent
     take, assign, undo, map_step = _steps(caller.domid if request.domid == DOMID_SELF else request.domid)
     yield take
-    if not count_in_range(nr_extents, start):
-        return Result(start)
-    domain = host.find_any(caller, request.domid)
-    if domain is None:
-        return Result(start)
-    if not may_target(caller, domain):
-        return Result(denied(host, start))
-    placement = placement_of(host, caller, request.mem_flags, domain)
-    if placement is None or order > max_order(caller):
-        return Result(start)
+    target = _target(host, caller, request, nr_extents)
+    if isinstance(target, Result):
+        return target
+    domain, placement = target
     source = _source(caller, domain, request)
+    ticket = 0
+    if host.mediation.mediator is not None and not caller.privileged:
+        ticket = ask(host, caller, (nr_extents - start) << order)
+        yield awaiting(take, ticket)
+        if not take_verdict(host, ticket):
+            note_refusal(host, domain.domid, 1 << order, source, Reason.MEDIATOR)
+            return Result(start)
     done = start
     frames: list[Run] = []
     while True:
@@ -102,7 +104,26 @@ def _extents(
             break
         yield take
     note_growth(host, source, (done - start) << order)
+    tell_finished(host, ticket, caller, (done - start) << order)
     return Result(done, Frames(tuple(frames)) if frames else None)
+
+
+def _target(
+    host: Host, caller: Caller, request: PopulatePhysmap | IncreaseReservation, nr_extents: int
+) -> tuple[Domain, Placement] | Result:
+    """Whose memory, and where it may lie; or the answer to a request that cannot be."""
+    start = request.start_extent
+    if not count_in_range(nr_extents, start):
+        return Result(start)
+    domain = host.find_any(caller, request.domid)
+    if domain is None:
+        return Result(start)
+    if not may_target(caller, domain):
+        return Result(denied(host, start))
+    placement = placement_of(host, caller, request.mem_flags, domain)
+    if placement is None or request.extent_order > max_order(caller):
+        return Result(start)
+    return domain, placement
 
 
 def _source(caller: Caller, domain: Domain, request: PopulatePhysmap | IncreaseReservation) -> Source:

@@ -39,6 +39,8 @@ class Reason(StrEnum):
     """That much is to be had, but not as one chunk, on that node or below that width (C18, A24, A25)."""
     FROZEN = "frozen"
     """The tmem client is frozen (T10)."""
+    MEDIATOR = "mediator"
+    """The toolstack that is asked before every growth said no (P5's counterfactual)."""
     DYING = "dying"
     """The domain was killed before the pages became its own (A12)."""
 

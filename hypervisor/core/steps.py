@@ -29,6 +29,10 @@ DOMCTL_LOCK: Final = "domctl"
 SYSCTL_LOCK: Final = "sysctl"
 
 
+MEDIATION: Final[Resource] = ("mediation", 0)
+"""Who waits for the toolstack's word (P5's counterfactual)."""
+
+
 def domain_resource(domid: DomId) -> Resource:
     """tot_pages, max_pages, claim and flags of one domain (page_alloc_lock)."""
     return ("domain", domid)
@@ -56,6 +60,8 @@ class Step(Struct, frozen=True):
     """A hypercall continuation: the lock is dropped before this step and must be won again."""
     sleeps: bool = False
     """The vcpu is paused before this step: it is done after `Host.resumed` has named the domain, or never."""
+    awaits: int | None = None
+    """A ticket: it cannot be done before a mediator has answered it (P5's counterfactual)."""
 
 
 def step(

@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from hypervisor.public.access import AccessOp, AccessValue
-from hypervisor.public.counterfactual import Counterfactual
+from hypervisor.public.counterfactual import Counterfactual, CounterfactualEvent, CounterfactualValue
 from hypervisor.public.domctl import Domctl, ForeignOp, HypercallValue, Sysctl
 from hypervisor.public.memory import MemoryOp
 from hypervisor.public.numa import NumaDomctl, Numainfo, NumaValue
@@ -31,7 +31,15 @@ Request = (
     | Counterfactual
 )
 Value = (
-    HypercallValue | NumaValue | OfflineValue | TmemValue | SharingValue | PodValue | AccessValue | StoreValue
+    HypercallValue
+    | NumaValue
+    | OfflineValue
+    | TmemValue
+    | SharingValue
+    | PodValue
+    | AccessValue
+    | StoreValue
+    | CounterfactualValue
 )
 
 
@@ -64,4 +72,4 @@ class WatchEvent(Struct, frozen=True, array_like=True, tag=2):
     commit: Commit
 
 
-Event = VirqEvent | WatchEvent | SharingEvent
+Event = VirqEvent | WatchEvent | SharingEvent | CounterfactualEvent

@@ -25,6 +25,7 @@ _CAUSES: Final[Mapping[Reason, Cause]] = MappingProxyType(
         Reason.EMPTY: Cause.EMPTY,
         Reason.FRAGMENTATION: Cause.FRAGMENTATION,
         Reason.FROZEN: Cause.FREEZE,
+        Reason.MEDIATOR: Cause.MEDIATOR,
         Reason.DYING: Cause.DYING,
     }
 )

@@ -27,6 +27,7 @@ class Cause(StrEnum):
     CLAIM = "claim"  # memory was there, and claimed by others
     CLAMP = "clamp"  # max_pages was below what the domain has had
     FREEZE = "freeze"  # its tmem was frozen
+    MEDIATOR = "mediator"  # the toolstack in the middle said no
     OWN_MAXIMUM = "own maximum"  # max_pages, and nobody had lowered it
     EMPTY = "empty heap"
     FRAGMENTATION = "fragmentation"

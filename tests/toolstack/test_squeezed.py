@@ -104,7 +104,7 @@ def test_reservations_of_launches_at_once_add_up() -> None:
     assert not [one for one in lab.outcomes if one.stage is Stage.FAILED]
 
 
-@pytest.mark.parametrize("steps", [0, 10, 60, 200, 700, 2500, 9000, 30_000])
+@pytest.mark.parametrize("steps", [0, 60, 700, 9000])
 def test_a_dismissal_at_any_moment_puts_everything_back(steps: int) -> None:
     """Amid squeezing, building or balancing: limits and targets as found, no half-built domain."""
     lab, guests = host_with(2, pages=80 * MIB, static_max=80 * MIB)
