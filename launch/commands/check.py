@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from launch.check.black_box_run import RunBlackBox, search_run_folder
+from launch.check.report import RunReport
 from launch.check.run import check_run_folder
 from launch.commands.options import JsonOption
 
@@ -20,9 +22,26 @@ JobsOption = Annotated[
 ]
 
 
-def check(run: RunArgument, jobs: JobsOption = None, json: JsonOption = False) -> None:
+BlackBoxOption = Annotated[
+    bool,
+    typer.Option("--black-box", help="Search for an order that explains the histories, without commits."),
+]
+BudgetOption = Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="Of a search, for each host.")]
+
+
+def check(
+    run: RunArgument,
+    jobs: JobsOption = None,
+    black_box: BlackBoxOption = False,
+    budget: BudgetOption = 60.0,
+    json: JsonOption = False,
+) -> None:
     """Replay a run's journals, check every invariant at every step, and hold the histories against them."""
-    report = check_run_folder(run, jobs or os.cpu_count() or 1)
+    report: RunReport | RunBlackBox
+    if black_box:
+        report = search_run_folder(run, budget)
+    else:
+        report = check_run_folder(run, jobs or os.cpu_count() or 1)
     if json:
         print(codec.dumps(report.as_json(), indent=2))
     else:
