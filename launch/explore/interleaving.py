@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from typing import Final
 
 from rich.table import Table
 
@@ -12,6 +13,9 @@ from launch.explore.describe import answer, operation
 from launch.explore.execution import Execution, Record
 from launch.explore.footprint import Footprints
 from launch.explore.schedule import Kept, Replay, Turns
+
+LENGTHS: Final = (1, 2, 3)
+"""Steps of one extent or page: what a long operation repeats."""
 
 
 @dataclass(slots=True)
@@ -90,13 +94,28 @@ def _new_row(execution: Execution, record: Record) -> Row:
 
 
 def _counted(steps: list[str]) -> Iterator[str]:
-    """take, assign, take, assign becomes 2 x (take, assign)."""
-    for length in range(1, len(steps) // 2 + 1):
-        times, rest = divmod(len(steps), length)
-        if not rest and steps == steps[:length] * times:
-            yield f"{times} x {', '.join(steps[:length])}"
-            return
-    yield from steps
+    """take, assign, take, assign, take becomes 2 x (take, assign), take."""
+    place = 0
+    while place < len(steps):
+        length, times = max(
+            ((length, _repeats(steps, place, length)) for length in LENGTHS),
+            key=lambda one: one[0] * one[1] if one[1] > 1 else 0,
+        )
+        part = steps[place : place + length]
+        if times > 1:
+            yield f"{times} x ({', '.join(part)})" if length > 1 else f"{times} x {part[0]}"
+        else:
+            length, times = 1, 1
+            yield steps[place]
+        place += length * times
+
+
+def _repeats(steps: list[str], place: int, length: int) -> int:
+    """How often the `length` steps at `place` follow each other, once included."""
+    times = 1
+    while steps[place + times * length : place + (times + 1) * length] == steps[place : place + length]:
+        times += 1
+    return times
 
 
 def rich_table(rows: tuple[Row, ...]) -> Table:

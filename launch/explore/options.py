@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -42,6 +42,8 @@ class Asked:
     world: SmallWorld
     release: Release
     scheme: str | None
+    parameters: Mapping[str, str | int]
+    """Of the scheme."""
     changes: tuple[str, ...]
 
     def blueprint(self) -> Blueprint:
@@ -52,7 +54,7 @@ class Asked:
         if self.scheme is None:
             return _no_scheme
         kind = scheme_class(self.scheme)
-        return lambda: kind({})
+        return lambda: kind(self.parameters)
 
     def command(self, schedule: str) -> str:
         """The command line that replays a schedule."""
@@ -70,25 +72,27 @@ def _no_scheme() -> Scheme:
 
 def asked(name: str, scheme: str | None, changes: Sequence[str]) -> Asked:
     """The world of that name under these changes. Raises UsageError."""
-    release, numbers = DEFAULT_RELEASE, dict[str, int]()
+    release, numbers, parameters = DEFAULT_RELEASE, dict[str, int](), dict[str, str | int]()
     for change in changes:
         key, equals, value = change.partition("=")
         if not equals:
             raise UsageError(f"--set {change}: write KEY=VALUE, release=4.22 for example")
         if key == "release":
             release = value
+        elif key.startswith("scheme."):
+            parameters[key.removeprefix("scheme.")] = int(value) if value.isdigit() else value
         else:
             numbers[key] = _number(key, value)
     if release not in RELEASES:
         raise UsageError(f"--set release={release}: use one of {', '.join(RELEASES)}")
     world = small_world(name, numbers)
-    if scheme is not None and world.scheme is None:
+    if (scheme is not None or parameters) and world.scheme is None:
         with_one = ", ".join(one for one, kind in WORLDS.items() if kind.scheme is not None)
         raise UsageError(f"--scheme: {name} has no toolstack with a scheme; explore one of {with_one}")
     chosen = scheme or world.scheme
     if chosen is not None:
-        _check_scheme(chosen, release)
-    return Asked(world, RELEASES[release], chosen, tuple(changes))
+        _check_scheme(chosen, parameters, release)
+    return Asked(world, RELEASES[release], chosen, parameters, tuple(changes))
 
 
 def _number(key: str, value: str) -> int:
@@ -97,9 +101,9 @@ def _number(key: str, value: str) -> int:
     return int(value)
 
 
-def _check_scheme(name: str, release: str) -> None:
+def _check_scheme(name: str, parameters: Mapping[str, str | int], release: str) -> None:
     try:
-        text = objection(make_scheme(name, {}), release)
+        text = objection(make_scheme(name, parameters), release)
     except SchemeError as error:
         raise UsageError(f"--scheme: {error}") from None
     if text is not None:

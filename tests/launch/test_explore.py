@@ -80,6 +80,8 @@ def test_table_says_who_did_what_and_how_to_repeat_it(capsys: pytest.CaptureFixt
         (("toctou", "--set", "release=5.0"), "use one of"),
         (("toctou", "--set", "colour=3"), "no such key"),
         (("toctou", "--set", "release"), "KEY=VALUE"),
+        (("toctou", "--set", "scheme.total=x"), "total"),
+        (("freeze-vs-populate", "--scheme", "claim"), "explore one of"),
         (("toctou", "--budget", "soon"), "30s say"),
         (("toctou", "--scheduler", "fair"), "use one of"),
         (("toctou", "--scheduler", "replay"), "--schedule"),
@@ -110,3 +112,12 @@ def test_turns_that_cannot_be_obeyed_are_passed_over() -> None:
         [row.operation for row in interleaving(blueprint, *read(text))] for text in ("a2.b", "z9.a2.b.y4")
     ]
     assert shown[0] == shown[1]
+
+
+def test_repeated_steps_are_counted() -> None:
+    """A long operation is one row, its repeated steps counted and the odd one named."""
+    blueprint = asked("toctou", "naive", ("release=4.22",)).blueprint()
+    rows = interleaving(blueprint, *read("a.b3.a"))
+    long = next(row.what for row in rows if row.operation == "populate domain 2: 512 x order 0")
+    assert long.endswith("(268 x (take, assign), take)")
+    assert rows[-1].untrue.startswith("late failure")
