@@ -55,7 +55,9 @@ class GuestsTable(Table):
     memory: PositiveSize | None = None  # at start; None (replay only) is the demand at second 0
     max: PositiveSize | None = None  # static-max; None is `memory`, for a replay what the trace provisions
     kind: Literal["hvm", "pv"] = "hvm"
-    shared: Annotated[float, Field(ge=0, lt=1)] = 0.0  # HVM: part of `memory` shared with a template at start
+    shared: Annotated[float, Field(ge=0, le=0.99)] = (
+        0.0  # HVM: part of `memory` shared with a template at start
+    )
     shared_writes: Annotated[float, Field(ge=0)] = 0.0  # first writes of a guest to shared pages per second
     behaviour: Annotated[str, Field(min_length=1)] = "ideal"  # or module:Class
     behaviour_options: dict[str, Any] = Field(default_factory=dict)  # checked by the behaviour itself
