@@ -31,6 +31,21 @@ elseif operation == 'decrease' then
   redis.call('HINCRBY', domain, 'tot_pages', -1)
   redis.call('LPUSH', 'free', mfn)
   return 1
+elseif operation == 'put' then
+  if tonumber(redis.call('GET', 'outstanding')) + 1 > redis.call('LLEN', 'free') then return 0 end
+  local mfn = redis.call('LPOP', 'free')
+  if not mfn then return 0 end
+  redis.call('HSET', 'tmem:' .. domid, what, mfn .. ' ' .. value)
+  redis.call('HSET', 'owner', mfn, 'tmem')
+  return 1
+elseif operation == 'get' then
+  local page = redis.call('HGET', 'tmem:' .. domid, what)
+  if not page then return 0 end
+  local mfn = string.match(page, '^%d+')
+  redis.call('HDEL', 'tmem:' .. domid, what)
+  redis.call('HDEL', 'owner', mfn)
+  redis.call('LPUSH', 'free', mfn)
+  return 1
 elseif operation == 'reservation' then
   return tonumber(redis.call('HGET', domain, what))
 elseif operation == 'write' then

@@ -13,6 +13,7 @@ import msgspec
 import zmq
 
 from benchmarks.hosts import PATIENCE_MS, Identity, context, end
+from benchmarks.mix import FIRST_REQUEST
 from hypervisor.public.protocol import PROTOCOL_VERSION, Call, Hello, encode
 from hypervisor.public.requests import Request
 from hypervisor.transport import set_common
@@ -34,7 +35,7 @@ class CallFrames:
     def __init__(self, identity: Identity, calls: Sequence[tuple[Request, ...]]) -> None:
         frames = [encode(Call(identity.domid, identity.incarnation, _MARK, requests)) for requests in calls]
         self._parts = [frame.split(b"\xce" + _PACK(_MARK)) for frame in frames]
-        self._seq = 0
+        self._seq = 1  # that of FIRST_REQUEST
 
     def __next__(self) -> bytes:
         head, tail = self._parts[self._seq % len(self._parts)]
@@ -53,6 +54,8 @@ class Connected:
             word = Hello(PROTOCOL_VERSION, identity.domid, identity.incarnation, identity.secret)
             self._socket.send(encode(word))
             self._socket.recv()
+            self._socket.send(encode(Call(identity.domid, identity.incarnation, 1, (FIRST_REQUEST,))))
+            answered(self._socket.recv())
 
     def lockstep(self, frames: CallFrames, begin: float, seconds: float) -> Measured:
         """One Call in flight. `begin` and the end are on the machine's monotonic clock."""

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from msgspec import msgpack
 
 from benchmarks.figures import Figure, Pair, Plan
-from benchmarks.hosts import GUEST_PAGES, ROOM, Identity, host_config
-from benchmarks.mix import recorded
+from benchmarks.hosts import GUEST_PAGES, RELEASE, ROOM, Identity, host_config
+from benchmarks.mix import FIRST_REQUEST, recorded
 from hypervisor.core.host import new_host
 from hypervisor.core.machine import Machine, run_alone
 from hypervisor.core.releases import release
@@ -25,7 +25,7 @@ DECODER = msgpack.Decoder(Request)
 Work = Sequence[tuple[Caller, bytes]]
 
 
-def machine_with(domains: int, name: str = "4.17") -> tuple[Machine, list[Identity]]:
+def machine_with(domains: int, name: str = RELEASE) -> tuple[Machine, list[Identity]]:
     """A machine with running domains like those of `hosts.served`."""
     machine = Machine(new_host(host_config(domains), release(name)))
     return machine, [build(machine) for _ in range(domains)]
@@ -40,6 +40,7 @@ def build(machine: Machine, pages: int = GUEST_PAGES) -> Identity:
     run_alone(machine, CONTROL, PopulatePhysmap(domid, ((0, pages >> 9),), 9))
     run_alone(machine, CONTROL, StoreWrite(memory_target_path(domid), str(4 * pages)))
     run_alone(machine, CONTROL, UnpauseDomain(domid))
+    run_alone(machine, Caller(domid, created.incarnation), FIRST_REQUEST)
     return Identity(domid, created.incarnation, b"")
 
 

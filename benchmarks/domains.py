@@ -8,6 +8,7 @@ from functools import partial
 
 from benchmarks.core import CONTROL, cpu_rate, machine_with, run_core, work
 from benchmarks.figures import Figure, Pair, Plan
+from benchmarks.hosts import RELEASE
 from hypervisor.core.host import HostConfig, new_host
 from hypervisor.core.machine import Machine, run_alone
 from hypervisor.core.releases import release
@@ -39,7 +40,7 @@ def hypercalls(domains: int) -> Callable[[Plan], Iterator[Pair]]:
 
 def empty_domains(number: int) -> tuple[Machine, list[int]]:
     """A machine with PV domains that hold no page yet."""
-    machine = Machine(new_host(HostConfig((1 << 22,)), release("4.17")))
+    machine = Machine(new_host(HostConfig((1 << 22,)), release(RELEASE)))
     domids: list[int] = []
     for _ in range(number):
         created = run_alone(machine, CONTROL, CreateDomain(flags=0)).value

@@ -24,6 +24,8 @@ from hypervisor.transport import Client, ipc_endpoints
 CONTROL_SECRET: Final = b"the control secret of benchmarks"
 HOST_KEY: Final = b"a key only the benchmarks know"
 PATIENCE_MS: Final = 30_000
+RELEASE: Final = "4.12"
+"""The last one with tmem, of which most of the recorded calls are."""
 GUEST_PAGES: Final = 2048
 """Pages of a domain when its client begins, in extents of 2 MiB from gfn 0 on."""
 ROOM: Final = 16_384
@@ -91,7 +93,7 @@ class Control:
 
 def host_config(domains: int) -> HostConfig:
     """A host with room for `domains` domains that take all they may."""
-    return HostConfig((max(1 << 20, (1 << 18) + domains * (GUEST_PAGES + ROOM)),))
+    return HostConfig((max(1 << 20, (1 << 18) + domains * (GUEST_PAGES + ROOM)),), tmem=True)
 
 
 @contextmanager
@@ -101,7 +103,7 @@ def served(domains: int, recording: bool = True, folder: Path | None = None) -> 
         own = Path(name)
         config = ServeConfig(
             host=host_config(domains),
-            release="4.17",
+            release=RELEASE,
             endpoints=ipc_endpoints(own / "s", ("guests", "toolstacks")),
             host_key=HOST_KEY,
             control_secret=CONTROL_SECRET,

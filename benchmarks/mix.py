@@ -25,17 +25,24 @@ from hypervisor.public.memory import (
     PopulatePhysmap,
 )
 from hypervisor.public.requests import Request
+from hypervisor.public.tmem import TMEM_EPHEMERAL, TmemGetPage, TmemNewPool, TmemPutPage
 from hypervisor.public.units import DOMID_SELF
 from hypervisor.public.xenstore import StoreDirectory, StoreRead, StoreWrite, domain_path, memory_target_path
 
 MIX_FILE: Final = Path(__file__).with_name("mix.json")
-CYCLE: Final = 128
+CYCLE: Final = 1024
 """Requests after which a domain is as before."""
-PAIRED: Final = frozenset({"PopulatePhysmap", "DecreaseReservation"})
+BALLOON: Final = frozenset({"PopulatePhysmap", "DecreaseReservation"})
 """Kinds of which each makes up for the other."""
+PUT, GET = "TmemPutPage", "TmemGetPage"
+"""A get that hits takes back what a put stored (the pool is ephemeral); the gets beyond the puts miss."""
+FIRST_REQUEST: Final = TmemNewPool(TMEM_EPHEMERAL)
+"""What every guest asks before its first cycle; its pool has number 0."""
+NO_OBJECT: Final = (0, 0, 1)
 
 SIMPLE: Final = MappingProxyType[str, Callable[[int], Request]](
     {
+        GET: lambda _: TmemGetPage(0, NO_OBJECT, 0, 0),
         "CurrentReservation": lambda _: CurrentReservation(DOMID_SELF),
         "MaximumReservation": lambda _: MaximumReservation(DOMID_SELF),
         "MaximumGpfn": lambda _: MaximumGpfn(DOMID_SELF),
@@ -68,7 +75,8 @@ class Mix:
     @property
     def left_out(self) -> float:
         """Share of the recorded requests that no cycle can repeat."""
-        return sum(one.share for one in self.kinds if one.request not in PAIRED and one.request not in SIMPLE)
+        known = (*BALLOON, *SIMPLE, PUT)
+        return sum(one.share for one in self.kinds if one.request not in known)
 
     def one_page_each(self) -> Mix:
         """The same kinds and shares with a single page in every request: the price of a hypercall as such."""
@@ -78,17 +86,20 @@ class Mix:
     def cycle(self, identity: Identity, seed: int = 1) -> list[Request]:
         """About `CYCLE` requests of one domain in the mix's proportions, in a random order."""
         rng = random.Random(seed)
-        paired = sum(one.share for one in self.kinds if one.request in PAIRED)
+        counts = {one: round(one.share * CYCLE / (1 - self.left_out)) for one in self.kinds}
+        hits = sum(count for one, count in counts.items() if one.request == PUT)
         slots: list[Request | tuple[int, Kind]] = []
-        for one in self.kinds:
-            count = round(one.share * CYCLE / (1 - self.left_out))
+        for one, count in counts.items():
             if one.request in SIMPLE:
-                slots += [SIMPLE[one.request](identity.domid)] * count
-        shapes = [one for one in self.kinds if one.request in PAIRED]
-        pairs = round(paired * CYCLE / 2)
-        for number in range(pairs):
-            shape = rng.choices(shapes, [one.share for one in shapes])[0]
-            slots += [(number, shape)] * 2
+                hits = sum(
+                    count for other, count in counts.items() if one.request == GET and other.request == PUT
+                )
+                slots += [SIMPLE[one.request](identity.domid)] * max(count - hits, 0)
+            elif one.request == PUT:
+                slots += [(number, one) for number in range(count)] * 2
+        shapes = [one for one in self.kinds if one.request in BALLOON]
+        for number in range(sum(counts[one] for one in shapes) // 2):
+            slots += [(number, rng.choices(shapes, [one.share for one in shapes])[0])] * 2
         rng.shuffle(slots)
         return list(paired_requests(slots, max((one.extents << one.order for one in shapes), default=0)))
 
@@ -100,8 +111,8 @@ class Mix:
 
 
 def paired_requests(slots: Sequence[Request | tuple[int, Kind]], longest: int) -> Iterator[Request]:
-    """The first of a pair populates, the second gives back; every pair has `longest` gfns of its own."""
-    begun: set[int] = set()
+    """The first of a pair takes, the second gives back: `longest` gfns, or an object, of the pair's own."""
+    begun: set[tuple[int, bool]] = set()
     for slot in slots:
         if not isinstance(slot, tuple):
             yield slot
@@ -109,8 +120,12 @@ def paired_requests(slots: Sequence[Request | tuple[int, Kind]], longest: int) -
         number, kind = slot
         first = GUEST_PAGES + number * longest
         extents = ((first >> kind.order << kind.order, kind.extents),)
-        again = number in begun
-        begun.add(number)
+        again = (number, kind.request == PUT) in begun
+        begun.add((number, kind.request == PUT))
+        if kind.request == PUT:
+            oid = (0, 0, 2 + number)
+            yield TmemGetPage(0, oid, 0, 0) if again else TmemPutPage(0, oid, 0, 0, 7)
+            continue
         request = DecreaseReservation if again else PopulatePhysmap
         yield request(DOMID_SELF, extents, kind.order)
 

@@ -25,6 +25,7 @@ from hypervisor.public.memory import (
     PopulatePhysmap,
 )
 from hypervisor.public.requests import Request
+from hypervisor.public.tmem import TmemGetPage, TmemPutPage
 from hypervisor.public.xenstore import StoreRead, StoreWrite
 
 SCRIPT: Final = Path(__file__).with_name("accounting.lua")
@@ -39,6 +40,10 @@ def arguments(identity: Identity, request: Request) -> tuple[str, ...]:
             return "populate", domid, str(request.extents[0][0])
         case DecreaseReservation():
             return "decrease", domid, str(request.extents[0][0])
+        case TmemPutPage():
+            return "put", domid, str(request.oid[2]), str(request.content)
+        case TmemGetPage():
+            return "get", domid, str(request.oid[2])
         case CurrentReservation():
             return "reservation", domid, "tot_pages"
         case MaximumReservation():
