@@ -52,6 +52,7 @@ class Books:
         free, claims, in_flight = host.heap.total_avail, host.outstanding_claims, host.in_flight_pages
         if len(host.domids) != len(self._figures) or self._claimed_dying:
             return self._full_look(step)
+        freeable = 0 if host.tmem is None else host.tmem.freeable
         held, promised = self._held, self._promised
         changed: list[tuple[DomId, Figures]] | None = None
         for kind, number in step.writes:
@@ -71,7 +72,7 @@ class Books:
                     changed = []
                 changed.append((domain.domid, now))
         if (
-            free + held + host.sharing.nr_shared + host.xen_pages + in_flight + host.offlined_pages
+            free + freeable + held + host.sharing.nr_shared + host.xen_pages + in_flight + host.offlined_pages
             != host.total_pages
             or host.offlined_pages != self._offlined
             or (host.node_outstanding_claims and (claims != self._claims or _node_short(host)))
