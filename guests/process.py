@@ -5,7 +5,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -19,8 +19,9 @@ from guests.errors import GuestConfigError
 from guests.kernel.kernel import GuestKernel
 from guests.report import GuestReport
 from guests.traces.errors import TraceError
-from hypervisor.edge import Clock, Edge, Identity, SharedEpoch, stop_on_sigterm
+from hypervisor.edge import Clock, Edge, Identity, SharedEpoch, hang_stops, stop_on_sigterm
 from hypervisor.journal import HistoryWriter
+from hypervisor.public.points import Cells, PartyRules
 from hypervisor.public.world import World
 from hypervisor.transport import EndpointError
 
@@ -43,6 +44,10 @@ class GuestProcess:
     """Directory that gets one `<guest name>.json` per guest, always whole."""
     report_every: float = 2.0
     """Real seconds between the reports of a running guest: what is left of one that is killed."""
+    stops: Mapping[str, PartyRules] = field(default_factory=dict[str, PartyRules])
+    """What the run wants of its guests at their points, by guest name."""
+    cells: Cells | None = None
+    """Shared with the launcher; needed with `stops`."""
     history: Path | None = None
     """File for the invocations and returns of this process's calls; it must not be there yet."""
 
@@ -115,6 +120,9 @@ class _Carrier:
         """Connect a guest and boot it."""
         identity = Identity(config.domid, config.incarnation, config.secret, config.name)
         world = edge.world(identity, random.Random(config.seed))
+        rules = self._process.stops.get(config.name)
+        if rules is not None and self._process.cells is not None:
+            hang_stops(world, rules, self._process.cells, self._process.speed)
         kernel = GuestKernel(world, config, behaviours=self._behaviours)
         self._kernels[config.name] = kernel
         edge.start(partial(self._live, config.name, kernel), world, config.name)

@@ -19,6 +19,7 @@ from typing import Final, Protocol
 from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_delay
 
 from hypervisor.journal import HistoryWriter
+from hypervisor.public.points import Cells, PartyRules, PartyStops
 from hypervisor.public.units import DomId, Seconds
 from hypervisor.public.world import WorldCoroutine
 from hypervisor.session.client import ClientSession
@@ -86,6 +87,15 @@ def first_seq() -> int:
     former life and answer them from memory.
     """
     return time.time_ns() // 1000
+
+
+LOOK_AGAIN: Final = 0.001
+"""Real seconds between two looks of a party that is held at a point."""
+
+
+def hang_stops(world: ClientWorld, rules: PartyRules, cells: Cells, speed: float) -> None:
+    """Let a run stop this party at its points."""
+    world.stops = PartyStops(rules, cells, world.now, lambda: world.sleep(LOOK_AGAIN * speed))
 
 
 class Channel:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from hypervisor.public.errors import errno_name
 from hypervisor.public.memory import ClaimPages
+from hypervisor.public.points import point
 from hypervisor.public.units import Pages
 from toolstack.builder.build import CLAIM_LEFT_TO_DESTROY
 from toolstack.interface import Launch, LaunchRefusedError, Scheme
@@ -23,9 +24,11 @@ class Claim(Scheme):
 
     async def admit_at_claim(self, launch: Launch, pages: Pages) -> None:
         """The one call that decides."""
+        await point(launch.world, "before-claim")
         reply = await launch.world.hypercall(ClaimPages(launch.domid, pages))
         if reply.ret < 0:
             raise LaunchRefusedError(f"{errno_name(reply.ret)} from claim_pages", reply.last)
+        await point(launch.world, "claimed")
 
     async def release(self, launch: Launch) -> None:
         """Cancel what is left: the domain keeps what it populated and nothing more (C11, C32)."""

@@ -36,6 +36,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from hypervisor.public.domctl import DomainInfo
+from hypervisor.public.points import point
 from hypervisor.public.units import Commit, Pages
 from toolstack.cuts import Cuts, literal_equal, spread
 from toolstack.in_turn import InTurn
@@ -116,6 +117,7 @@ class Clamp(Scheme):
     async def _clamp(self, launch: Launch) -> None:
         await self._control_tmem(launch)
         sample = await self._sample(launch)
+        await point(launch.world, "sampled")
         spare = sample.free - self._promised.pages - launch.need
         if spare < 0:
             raise LaunchRefusedError(f"{-spare} pages too few are free", sample.commit)
@@ -126,6 +128,7 @@ class Clamp(Scheme):
             wanted = self._literal(sample, launch)
         try:
             self._check(*await self._limits.apply_and_read(launch.world, wanted))
+            await point(launch.world, "checked")
         except LaunchRefusedError:
             self._shares.pop(launch.order.order, None)
             await self._limits.apply(launch.world, before)

@@ -30,6 +30,7 @@ from hypervisor.public.domctl import (
     Physinfo,
 )
 from hypervisor.public.orders import LaunchOrder
+from hypervisor.public.points import Stops
 from hypervisor.public.requests import Event, Reply, Request
 from hypervisor.public.units import DOMID_DOM0, Commit, DomId, Pages, Seconds
 from hypervisor.public.world import CancelledError, Task, World
@@ -75,6 +76,12 @@ class CountingWorld:
     def rng(self) -> random.Random:
         """The toolstack's random stream."""
         return self._world.rng
+
+    @property
+    def stops(self) -> Stops | None:
+        """See `hypervisor.public.points`."""
+        stops: Stops | None = getattr(self._world, "stops", None)
+        return stops
 
     def now(self) -> Seconds:
         """Emulated seconds."""

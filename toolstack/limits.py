@@ -20,6 +20,7 @@ from hypervisor.public.domctl import (
     GetDomainInfoList,
     MaxMem,
 )
+from hypervisor.public.points import point
 from hypervisor.public.requests import Reply, Request
 from hypervisor.public.units import DOMID_DOM0, Commit, DomId, Pages, kib_to_pages, pages_to_kib
 from hypervisor.public.xenstore import StoreRead, StoreText, static_max_path
@@ -72,6 +73,7 @@ class CutLimits:
         """The same, and then "immediately" every domain's counters: in one message or step if so asked."""
         if self._calls == "one by one":
             await self._set(world, wanted, ())
+            await point(world, "clamped")
             return await read_domains(world)
         reply = await self._set(world, wanted, (READ_ALL,))
         if reply is None or not isinstance(reply.value, DomainInfoList):

@@ -13,9 +13,10 @@ from typing import Any
 
 import msgspec
 
-from hypervisor.edge import Channel, Clock, Edge, Identity, SharedEpoch, stop_on_sigterm
+from hypervisor.edge import Channel, Clock, Edge, Identity, SharedEpoch, hang_stops, stop_on_sigterm
 from hypervisor.journal import HistoryWriter
 from hypervisor.public.orders import TO_TOOLSTACK, Enlist, FromToolstack, Outcome, ToToolstack
+from hypervisor.public.points import Cells, PartyRules
 from hypervisor.public.units import DOMID_DOM0, Seconds
 from hypervisor.public.world import World
 from hypervisor.transport import EndpointError
@@ -50,6 +51,10 @@ class ToolstackProcess:
     epoch_ns: int | SharedEpoch
     """The moment of CLOCK_MONOTONIC at which emulated time is 0; shared, it may be yet to come."""
     seed: str = ""
+    stops: PartyRules | None = None
+    """What the run wants of it at its points."""
+    cells: Cells | None = None
+    """Shared with the launcher; needed with `stops`."""
     history: Path | None = None
 
 
@@ -61,6 +66,8 @@ def run_toolstack(process: ToolstackProcess, stop: Callable[[], bool] = lambda: 
         rng = random.Random(process.seed)
         identity = Identity(DOMID_DOM0, _own_incarnation(), process.control_secret, process.name)
         world = edge.world(identity, rng)
+        if process.stops is not None and process.cells is not None:
+            hang_stops(world, process.stops, process.cells, process.speed)
         desk = _Desk()
         desk.open(edge, process)
         service = Service(

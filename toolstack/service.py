@@ -35,6 +35,7 @@ from hypervisor.public.orders import (
     Stage,
     ToToolstack,
 )
+from hypervisor.public.points import point
 from hypervisor.public.requests import Reply, Request
 from hypervisor.public.units import DOMID_ANY, PAGE_SIZE, Commit, DomId, Pages, Seconds, pages_to_kib
 from hypervisor.public.world import CancelledError, IndefiniteError, RefusedByWireError, Task, World
@@ -195,11 +196,13 @@ class _OneLaunch:
         if await self._decided("admit_before_create", self._scheme.admit_before_create(launch)):
             self._admit()
         await self._create()
+        await point(self._world, "created")
         self._build = Build(
             launch.domid, launch.order.builder, launch.pages, max_pages=launch.order.max_pages
         )
         await self._build.run(self._world, self._pages_per_second, self._admit_at_claim, self._note_progress)
         launch.built = True
+        await point(self._world, "populated-all")
         fault = await self._release()
         if fault:
             raise LaunchRefusedError(fault, self._world.last_commit)

@@ -13,6 +13,7 @@ from guests.kernel.schedule import BalloonState, RetrySchedule
 from guests.kernel.work import DelayedWork, Guard
 from hypervisor.public.domctl import Frames
 from hypervisor.public.memory import CurrentReservation, DecreaseReservation, PopulatePhysmap
+from hypervisor.public.points import point
 from hypervisor.public.requests import Reply
 from hypervisor.public.units import DOMID_SELF, Pages, Runs, runs_length
 from hypervisor.public.world import World
@@ -128,10 +129,12 @@ class BalloonDriver:
     async def _increase(self, credit: Pages) -> BalloonState:
         """increase_reservation(): populate at order 0; rc <= 0 is EAGAIN, part of it is accepted (G3)."""
         lists = _frame_lists(self._names.take_ballooned(self._round(credit)))
+        await point(self._world, "before-populate")
         replies = await self._calls.issue([PopulatePhysmap(DOMID_SELF, gfns) for gfns in lists])
         refused = [self._populated(gfns, reply) for gfns, reply in zip(lists, replies, strict=True)]
         for gfns in reversed(refused):
             self._names.put_refused(gfns)
+        await point(self._world, "populated")
         return BalloonState.EAGAIN if any(reply.ret <= 0 for reply in replies) else BalloonState.DONE
 
     def _populated(self, gfns: Runs, reply: Reply) -> Runs:
@@ -160,6 +163,7 @@ class BalloonDriver:
         return BalloonState.DONE if pages == wanted else BalloonState.EAGAIN
 
     async def _give_back(self, pages: Pages) -> None:
+        await point(self._world, "before-decrease")
         gfns, frames = self._names.take_owned(pages)
         lists = _frame_lists(frames)
         replies = await self._calls.issue([DecreaseReservation(DOMID_SELF, frame) for frame in lists])

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
+from hypervisor.public.points import Stops
 from hypervisor.public.protocol import Answer, Notify, Pong, Refused, Welcome
 from hypervisor.public.requests import Event, Reply, Request
 from hypervisor.public.units import DomId, Seconds
@@ -137,6 +138,8 @@ class ClientWorld:
         self._arrival: Future[None] | None = None
         self._listening: deque[tuple[int, Future[None]]] = deque()
         self._refusal: RefusedByWireError | None = None
+        self.stops: Stops | None = None
+        """What may stop this party at its points (`hypervisor.public.points`)."""
 
     @property
     def domid(self) -> DomId:

@@ -21,6 +21,7 @@ from typing import Any, Final, Self
 import multiprocess
 
 from hypervisor.edge import SharedEpoch
+from hypervisor.public.points import Cells
 
 START_METHOD: Final = "forkserver"
 PRELOAD: Final = ("launch.cli", "hypervisor.process", "guests.process", "toolstack.process")
@@ -77,6 +78,11 @@ class Crew:
         epoch: SharedEpoch = self._context.RawValue("q", 0)
         return epoch
 
+    def shared_cells(self, count: int) -> Cells:
+        """Numbers that every process started with them can see change; 0 for now."""
+        cells: Cells = self._context.RawArray("q", count)
+        return cells
+
     def start(self, role: str, target: Callable[..., None], *arguments: Any) -> Member:
         """Run `target(*arguments)` in a process of its own, its output in <role>.log."""
         log = self._folder / f"{role}.log"
@@ -104,6 +110,16 @@ class Crew:
             if member.alive:
                 member.process.kill()
                 member.process.join()
+
+    def kill(self, member: Member) -> None:
+        """SIGKILL, as a fault of the scenario's: it counts as an end of its own."""
+        member.process.kill()
+        member.process.join()
+
+    def signal(self, member: Member, number: signal.Signals) -> None:
+        """Send a signal, SIGSTOP or SIGCONT; nothing happens to one that has ended."""
+        if member.alive and member.process.pid is not None:  # not reaped yet, so the pid is its own
+            os.kill(member.process.pid, number)
 
     def failures(self) -> list[str]:
         """How each that ended by itself, and not well, ended."""

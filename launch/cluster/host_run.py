@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from pathlib import Path
+from signal import SIGCONT, SIGSTOP, Signals
 from typing import Final, TypeVar
 
 from tenacity import RetryError, Retrying, retry_if_not_result, stop_after_delay, wait_fixed
@@ -26,13 +27,19 @@ from launch.cluster.host_plan import HostPlan, HostResult
 from launch.cluster.house import House, farewell_notes
 from launch.cluster.leftovers import Identified, find_leftovers
 from launch.cluster.plans import guest_config
-from launch.cluster.population import Resident, populate, wait_for_balloon_drivers
+from launch.cluster.population import Resident, populate, reboot, wait_for_balloon_drivers
 from launch.cluster.toolstacks import LOOK_MS, Access, Toolstacks
+from launch.faults.book import Act, FaultBook, Verb
+from launch.faults.rules import compile_rules
 from launch.memory_figures import tallies_of, wrong_contents
 from launch.records import append_order, append_outcome, ordered
+from toolstack.builder.build import BuildFailedError
 
 READY_SECONDS: Final = 60.0
 """Real seconds for a party to come up."""
+
+FAULT_LOOK_MS: Final = 1
+"""Longest real wait while faults are to come."""
 
 T = TypeVar("T")
 
@@ -68,10 +75,23 @@ class HostRun:
         self._epoch = crew.shared_epoch()
         self._clock = Clock(self._scenario.speed, self._epoch)
         self._result = HostResult()
+        self._rules = compile_rules(plan.scenario)
+        self._cells = crew.shared_cells(self._rules.cells)
+        self._book = FaultBook(self._rules, self._cells)
         self._toolstacks = Toolstacks(
-            plan.scenario, scheme, plan.repeat, plan.plugins.schemes, folder, crew, self._epoch, say
+            plan.scenario,
+            scheme,
+            plan.repeat,
+            plan.plugins.schemes,
+            folder,
+            crew,
+            self._epoch,
+            say,
+            self._rules,
+            self._cells,
         )
         self._guests: dict[Identified, Member] = {}
+        self._residents: dict[str, Resident] = {}
         self._house = House(plan, self._result)
         (folder / "guests").mkdir(exist_ok=True)
 
@@ -94,6 +114,8 @@ class HostRun:
                 self._take_news(news)
             self._epoch.value = time.monotonic_ns()  # everybody is up: emulated time begins
             self._keep_house(desk, hypervisor)
+            for party in self._book.end(self._clock.now()):
+                self._signal(party, hypervisor, SIGCONT)
             for news in self._toolstacks.dismiss(desk):
                 self._take_news(news)
         self._stop_guests()
@@ -116,7 +138,7 @@ class HostRun:
     def cut_short(self, reason: str) -> HostResult:
         """What is known when a party was lost: an invalid run, with the reason."""
         self._result.violations += (f"the run ended early: {reason}",)
-        self._result.notes += self._crew.failures()
+        self._result.notes += [*self._crew.failures(), *self._book.notes()]
         self._result.reports = read_reports(self._folder / "guests")
         return self._result
 
@@ -172,11 +194,18 @@ class HostRun:
             epoch_ns=self._epoch,
             guests=configs,
             reports=self._folder / "guests",
+            stops={
+                config.name: self._rules.parties[one.party]
+                for one, config in zip(residents, configs, strict=True)
+                if one.party in self._rules.parties
+            },
+            cells=self._cells,
             history=self._folder / "guests" / f"{configs[0].name}.history",
         )
         member = self._crew.start(configs[0].name, guests_process, process, self._plan.plugins.behaviours)
         for one in residents:
             self._guests[one.key] = member
+            self._residents[one.party] = one
             self._house.moved_in(one)
 
     # ---- the run itself
@@ -188,7 +217,48 @@ class HostRun:
                 raise PartyLostError(hypervisor.ending())
             for order in self._house.due(self._clock.now()):
                 self._order(desk, order)
-            self._take_news(desk.look(LOOK_MS))
+            for act in self._book.due(self._clock.now()):
+                self._book.did(act, self._clock.now(), self._do(act, hypervisor))
+            self._take_news(desk.look(LOOK_MS if self._book.is_idle else FAULT_LOOK_MS))
+
+    def _do(self, act: Act, hypervisor: Member) -> str:
+        """What a fault asks for; why not, or ""."""
+        member = self._member(act.party, hypervisor)
+        if member is None:
+            return "there is no such process"
+        match act.verb:
+            case Verb.KILL:
+                self._crew.kill(member)
+            case Verb.PAUSE:
+                self._crew.signal(member, SIGSTOP)
+            case Verb.RESUME:
+                self._crew.signal(member, SIGCONT)
+            case Verb.START:
+                return self._start_again(act.party, hypervisor)
+        return ""
+
+    def _member(self, party: str, hypervisor: Member) -> Member | None:
+        if party == "hypervisor":
+            return hypervisor
+        resident = self._residents.get(party)
+        return self._toolstacks.member(party) if resident is None else self._guests.get(resident.key)
+
+    def _signal(self, party: str, hypervisor: Member, number: Signals) -> None:
+        member = self._member(party, hypervisor)
+        if member is not None:
+            self._crew.signal(member, number)
+
+    def _start_again(self, party: str, hypervisor: Member) -> str:
+        if party not in self._residents:
+            self._toolstacks.start_again(party)
+            return ""
+        resident = self._residents.pop(party)
+        del self._guests[resident.key]
+        try:
+            self._start_guest_process([self._ask(hypervisor, lambda world: reboot(world, resident))])
+        except BuildFailedError as short:
+            return f"its domain could not be built anew: {short}"
+        return ""
 
     def _order(self, desk: Desk, order: LaunchOrder | DestroyOrder) -> None:
         if isinstance(order, LaunchOrder):
@@ -233,7 +303,7 @@ class HostRun:
         self._crew.dismiss(hypervisor)
         self._crew.wait_for([hypervisor])
         failures = self._crew.failures()
-        self._result.notes += failures
+        self._result.notes += [*failures, *self._book.notes()]
         stats = self._folder / "hypervisor.json"
         if not stats.exists():
             raise PartyLostError(f"{hypervisor.ending()}, before it had closed its books")

@@ -87,7 +87,7 @@ class House:
         name = f"guest-{outcome.domid}-{outcome.incarnation}"
         identity = Identity(outcome.domid, outcome.incarnation, outcome.secret, name)
         plan = plan_built(self._plan.scenario, order, self._plan.repeat)
-        return Resident(plan, kind, identity, outcome.frames, None)
+        return Resident(plan, kind, identity, outcome.frames, None, f"launch-{order.order}")
 
 
 def farewell_notes(name: str, farewell: Farewell) -> list[str]:

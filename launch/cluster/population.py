@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 from hypervisor.edge import Identity
@@ -32,6 +32,7 @@ from launch.scenario.models import Scenario
 from launch.scenario.sizes import format_size
 from toolstack.builder.build import Build, BuildFailedError
 from toolstack.need import MAXMEM_CONSTANT, max_mem_kib, paging_pool
+from toolstack.service import destroy
 
 POLL_SECONDS = 0.01
 """Seconds (the launcher lives in real time) between looks at who has come up."""
@@ -47,6 +48,8 @@ class Resident:
     frames: Runs
     max_pages: Pages | None
     """What its max_pages is outside a clamp; None when the launcher did not set it."""
+    party: str
+    """What holds and faults call it: "guest-3" or "launch-2"."""
 
     @property
     def key(self) -> tuple[DomId, int]:
@@ -63,7 +66,7 @@ async def populate(world: World, plans: Sequence[GuestPlan], scenario: Scenario)
         try:
             if end and template is None:
                 template = await make_template(world, end)
-            residents.append(await _one(world, plan, scenario.guests.kind, template))
+            residents.append(await _one(world, plan, scenario.guests.kind, f"guest-{number}", template))
         except BuildFailedError as short:
             raise UsageError(
                 f"guests: only {number - 1} of {len(plans)} fit ({format_size(plan.memory)} for the next: "
@@ -74,7 +77,17 @@ async def populate(world: World, plans: Sequence[GuestPlan], scenario: Scenario)
     return residents
 
 
-async def _one(world: World, plan: GuestPlan, kind: Kind, template: Template | None) -> Resident:
+async def reboot(world: World, resident: Resident) -> Resident:
+    """Destroy a guest's domain and build it anew, as it was at first but for pages it shared with a template.
+
+    BuildFailedError when it does not fit.
+    """
+    await destroy(world, resident.identity.domid)
+    plan = replace(resident.plan, shared=())
+    return await _one(world, plan, resident.kind, resident.party, None)
+
+
+async def _one(world: World, plan: GuestPlan, kind: Kind, party: str, template: Template | None) -> Resident:
     hvm = kind == "hvm"
     reply = await must(world, CreateDomain(DOMID_ANY, CDF_HVM | CDF_HAP if hvm else 0))
     created = reply.value
@@ -91,7 +104,7 @@ async def _one(world: World, plan: GuestPlan, kind: Kind, template: Template | N
     await must(world, StoreWrite(memory_target_path(domid), str(pages_to_kib(plan.memory))))
     await must(world, UnpauseDomain(domid))
     identity = Identity(domid, created.incarnation, created.secret, f"guest-{domid}-{created.incarnation}")
-    return Resident(plan, kind, identity, build.frames, plan.static_max + MAXMEM_CONSTANT)
+    return Resident(plan, kind, identity, build.frames, plan.static_max + MAXMEM_CONSTANT, party)
 
 
 async def _no_claim(_pages: Pages) -> None:

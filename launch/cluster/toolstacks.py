@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Final
 
 from hypervisor.edge import SharedEpoch
+from hypervisor.public.points import Cells
 from launch.cluster.crew import Crew, Member
 from launch.cluster.desk import Desk, News
 from launch.cluster.streams import toolstack_seed
 from launch.errors import UsageError
+from launch.faults.rules import Rules
 from launch.scenario.models import Scenario
 from toolstack.interface import Scheme
 from toolstack.process import ToolstackProcess, toolstack_process
@@ -72,11 +74,15 @@ class Toolstacks:
     crew: Crew
     epoch: SharedEpoch
     say: Callable[[str], None]
+    rules: Rules
+    cells: Cells
     _members: list[Member] = field(default_factory=list[Member])
+    _access: Access | None = None
 
     def start(self, access: Access, desk: Desk) -> Iterator[News]:
         """Start them and wait until all have enlisted. UsageError when one cannot work."""
         count = self.scenario.toolstack.count
+        self._access = access
         if self.scheme == FOREIGN:
             self._let_in(access)
         else:
@@ -89,7 +95,20 @@ class Toolstacks:
                 reason = failed[0].ending() if failed else f"{len(desk.staff)} of {count} enlisted in time"
                 raise UsageError(f"scheme {self.scheme}: {reason}: see {self.folder}")
 
-    def _start_one(self, number: int, access: Access) -> Member:
+    def member(self, party: str) -> Member | None:
+        """The process of "toolstack-N"; None when there is none of ours."""
+        roles = {member.role: member for member in self._members}  # of several the one started last
+        return roles.get(party)
+
+    def start_again(self, party: str) -> None:
+        """A new process in the place of one that was killed; it enlists when it is up."""
+        assert self._access is not None
+        lives = sum(member.role == party for member in self._members)
+        number = int(party.removeprefix("toolstack-"))
+        self._members.append(self._start_one(number, self._access, f"{party}-life-{lives + 1}"))
+
+    def _start_one(self, number: int, access: Access, history: str = "") -> Member:
+        role = f"toolstack-{number}"
         table = self.scenario.toolstack
         process = ToolstackProcess(
             name=f"{self.scheme}-{number}",
@@ -104,9 +123,11 @@ class Toolstacks:
             speed=self.scenario.speed,
             epoch_ns=self.epoch,
             seed=toolstack_seed(self.scenario.seed, self.repeat, number),
-            history=self.folder / f"toolstack-{number}.history",
+            stops=self.rules.parties.get(role),
+            cells=self.cells,
+            history=self.folder / f"{history or role}.history",
         )
-        return self.crew.start(f"toolstack-{number}", toolstack_process, process)
+        return self.crew.start(role, toolstack_process, process)
 
     def _let_in(self, access: Access) -> None:
         path = write_access(self.folder, access, self.scenario.speed, self.scenario.toolstack.builder)

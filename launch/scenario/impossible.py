@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from hypervisor.public.units import PAGES_PER_GIB, Pages
 from launch.scenario.complaints import Fault
+from launch.scenario.disturbed import impossible_disturbances
 from launch.scenario.models import MOST_LAUNCHES, ArrivalsTable, GuestsTable, HostTable, Scenario
 from launch.scenario.plain import Path, is_array, is_table
 from launch.scenario.sizes import format_size
@@ -28,6 +29,7 @@ def impossible(scenario: Scenario) -> Iterator[Fault]:
     yield from _arrivals(scenario.arrivals, scenario)
     yield from tmem_faults(scenario)
     yield from _duplicates(scenario)
+    yield from impossible_disturbances(scenario)
     yield from _not_finite(("guests", "behaviour_options"), scenario.guests.behaviour_options)
     yield from _not_finite(("scheme",), scenario.scheme)
 

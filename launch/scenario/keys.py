@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from launch.scenario.disturbances import FaultTable, HoldTable, LinksTable
 from launch.scenario.models import ArrivalsTable, GuestsTable, HostTable, Scenario, ToolstackTable
 from launch.scenario.plain import is_table, value_at
 from launch.scenario.table import Table
@@ -15,7 +16,17 @@ HOSTS = "hosts"
 
 
 def _sections() -> Mapping[str, type[Table]]:
-    return {"host": HostTable, "guests": GuestsTable, "arrivals": ArrivalsTable, "toolstack": ToolstackTable}
+    return {
+        "host": HostTable,
+        "guests": GuestsTable,
+        "arrivals": ArrivalsTable,
+        "toolstack": ToolstackTable,
+        "links": LinksTable,
+    }
+
+
+def _arrays() -> Mapping[str, type[Table]]:
+    return {"holds": HoldTable, "faults": FaultTable}
 
 
 def keys_of(document: Mapping[str, Any], path: Sequence[str | int]) -> tuple[str, ...]:
@@ -28,6 +39,8 @@ def keys_of(document: Mapping[str, Any], path: Sequence[str | int]) -> tuple[str
 def _table_at(document: Mapping[str, Any], path: Sequence[str | int]) -> type[Table] | None:
     if not path:
         return Scenario
+    if len(path) == 2 and path[0] in _arrays():
+        return _arrays()[str(path[0])]
     if len(path) == 1:
         return _sections().get(str(path[0]))
     entry = value_at(document, path)

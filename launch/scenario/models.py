@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
+from launch.scenario.disturbances import FaultTable, HoldTable, LinksTable
 from launch.scenario.sizes import PositiveSize, Size
 from launch.scenario.table import Count, PositiveSeconds, Seconds, Table, Tuple
 from launch.scenario.workloads import Demand
@@ -142,3 +143,6 @@ class Scenario(Table):
     scheme: dict[str, dict[str, Any]] = Field(
         default_factory=dict
     )  # [scheme.NAME]: parameters the scheme itself understands
+    links: LinksTable = LinksTable()
+    holds: Tuple[HoldTable] = ()
+    faults: Tuple[FaultTable] = ()

@@ -7,7 +7,7 @@ those of a real run. Only the wire and the clock are not: links have a delay, an
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
 from pathlib import Path
@@ -21,7 +21,7 @@ from hypervisor.core.machine import Machine
 from hypervisor.core.releases import release
 from hypervisor.core.sources import refused_allocations
 from hypervisor.core.watch import Watch
-from hypervisor.public.orders import DestroyOrder, Dismiss, LaunchOrder, Outcome
+from hypervisor.public.orders import DestroyOrder, Dismiss, LaunchOrder, Outcome, ToToolstack
 from hypervisor.public.units import DOMID_DOM0, Seconds
 from hypervisor.public.world import World
 from launch.cluster.control import destroy_all
@@ -30,12 +30,15 @@ from launch.cluster.host_plan import HostPlan, HostResult
 from launch.cluster.house import House, farewell_notes
 from launch.cluster.leftovers import Identified, find_leftovers
 from launch.cluster.plans import guest_config
-from launch.cluster.population import Resident, populate, wait_for_balloon_drivers
+from launch.cluster.population import Resident, populate, reboot, wait_for_balloon_drivers
 from launch.cluster.streams import toolstack_seed
 from launch.memory_figures import tallies_of, wrong_contents
+from launch.simulate.disturber import Disturber
 from launch.simulate.evidence import Evidence
 from launch.simulate.links import Links
+from launch.simulate.parties import Parties, VirtualGuest, VirtualToolstack
 from launch.simulate.world import Simulator, SimWorld
+from toolstack.builder.build import BuildFailedError
 from toolstack.interface import Scheme
 from toolstack.registry import make_scheme
 from toolstack.service import Service
@@ -64,40 +67,6 @@ class VirtualResult(HostResult):
     journal_digest: str = ""
     """Of every byte of the journal; "" when no evidence is kept."""
     evidence: Evidence | None = None
-
-
-@dataclass(slots=True, eq=False)
-class _Toolstack:
-    """One toolstack at work."""
-
-    name: str
-    world: SimWorld
-    service: Service
-    lost: bool = False
-
-
-@dataclass(slots=True, eq=False)
-class _Guest:
-    """One guest, alive or not: its report stays."""
-
-    name: str
-    world: SimWorld
-    kernel: GuestKernel
-    lost: bool = False
-
-
-@dataclass(slots=True)
-class _Parties:
-    """Everyone beside the hypervisor."""
-
-    toolstacks: list[_Toolstack] = field(default_factory=list[_Toolstack])
-    guests: list[_Guest] = field(default_factory=list[_Guest])
-    inhabitants: dict[Identified, _Guest] = field(default_factory=dict[Identified, _Guest])
-    """The guests whose domain has not been given up, by domain."""
-
-    def everyone(self) -> list[_Toolstack | _Guest]:
-        """Toolstacks and guests."""
-        return [*self.toolstacks, *self.guests]
 
 
 def run_virtual(
@@ -130,7 +99,7 @@ class VirtualRun:
         self._links = links
         self._result = VirtualResult()
         self._house = House(plan, self._result)
-        self._parties = _Parties()
+        self._parties = Parties()
         config = host_config(plan.scenario.host)
         self._machine = Machine(new_host(config, release(plan.scenario.release)))
         self._watch = Watch(self._machine.host)
@@ -148,8 +117,9 @@ class VirtualRun:
         )
         self._simulator.now = BEFORE_TIME
         self._launcher = self._control_world(LAUNCHER, "launcher-1", Random(0))
-        self._in_charge: dict[int, _Toolstack] = {}
+        self._in_charge: dict[int, VirtualToolstack] = {}
         self._called_at: Seconds | None = None
+        self._disturber = Disturber(plan.scenario, self._simulator, self._parties, self._start_again)
 
     def run(self) -> VirtualResult:
         """From nothing to nothing."""
@@ -160,8 +130,12 @@ class VirtualRun:
         self._simulator.link_delay = self._links.delay  # coming up takes no time
         self._start_toolstacks()
         self._go_on(until=0.0)
+        self._disturber.begin()
         self._keep_house()
-        self._go_on(until=self._scenario.duration)
+        self._go_on(self._scenario.duration, lambda: self._disturber.hypervisor_killed)
+        if self._disturber.hypervisor_killed:
+            return self._cut_short("the hypervisor was killed")
+        self._disturber.end()
         self._dismiss_toolstacks()
         self._stop_guests()
         self._close_books()
@@ -188,11 +162,9 @@ class VirtualRun:
         world = self._simulator.failed()
         if world is None or world is self._launcher:
             raise error
-        self._simulator.kill(world)
-        for one in self._parties.everyone():
-            if one.world is world:
-                one.lost = True
-                self._result.notes.append(f"{one.name} ended: {type(error).__name__}: {error}")
+        for one in [one for one in self._parties.everyone() if one.world is world]:
+            self._disturber.kill(one)
+            self._result.notes.append(f"{one.name} ended: {type(error).__name__}: {error}")
 
     def _ask(self, body: Callable[[World], Coroutine[Any, Any, T]]) -> T:
         """Run a coroutine as the control domain while the others go on. Raises what it raised."""
@@ -216,28 +188,47 @@ class VirtualRun:
         if self._evidence is not None:
             self._evidence.enter(resident.key, f"guests/{config.name}", {"guests": [config.name]})
         world = self._simulator.world(config.domid, config.incarnation, Random(config.seed))
+        self._disturber.hang(world, resident.party)
         kernel = GuestKernel(world, config, behaviours=self._plan.plugins.behaviours)
-        guest = _Guest(config.name, world, kernel)
+        guest = VirtualGuest(config.name, resident, world, kernel)
         self._parties.guests.append(guest)
         self._parties.inhabitants[resident.key] = guest
         self._house.moved_in(resident)
         world.spawn(kernel.run(), config.name)
 
     def _start_toolstacks(self) -> None:
-        table = self._scenario.toolstack
-        for number in range(table.count):
-            name = f"toolstack-{number}"
-            seed = toolstack_seed(self._scenario.seed, self._plan.repeat, number)
-            world = self._control_world(LAUNCHER + 1 + number, name, Random(seed))
-            service = Service(
-                world,
-                self._make_scheme(),
-                self._reported,
-                parallel=table.parallel,
-                pages_per_second=table.pages_per_second,
-            )
-            self._parties.toolstacks.append(_Toolstack(name, world, service))
-        self._turns = cycle(self._parties.toolstacks)
+        for number in range(self._scenario.toolstack.count):
+            self._start_toolstack(number)
+
+    def _start_toolstack(self, number: int) -> None:
+        table, staff = self._scenario.toolstack, self._parties.toolstacks
+        name = f"toolstack-{number}"
+        seed = toolstack_seed(self._scenario.seed, self._plan.repeat, number)
+        world = self._control_world(LAUNCHER + 1 + len(staff), name, Random(seed))
+        self._disturber.hang(world, name)
+        service = Service(
+            world,
+            self._make_scheme(),
+            self._reported,
+            parallel=table.parallel,
+            pages_per_second=table.pages_per_second,
+        )
+        staff.append(VirtualToolstack(name, world, service))
+        self._turns = cycle(tuple(staff))
+
+    def _start_again(self, one: VirtualToolstack | VirtualGuest) -> None:
+        """A new life for one that was killed."""
+        if isinstance(one, VirtualToolstack):
+            self._start_toolstack(int(one.party.removeprefix("toolstack-")))
+        else:
+            self._launcher.spawn(self._reboot(one), "reboot")
+
+    async def _reboot(self, guest: VirtualGuest) -> None:
+        del self._parties.inhabitants[guest.resident.key]
+        try:
+            self._start_guest(await reboot(self._launcher, guest.resident))
+        except BuildFailedError as short:
+            self._result.notes.append(f"fault: {guest.party}'s domain could not be built anew: {short}")
 
     def _make_scheme(self) -> Scheme:
         parameters = self._scenario.scheme.get(self._scheme, {})
@@ -276,17 +267,20 @@ class VirtualRun:
         if one is None:
             return False
         self._in_charge[order.order] = one
-        self._simulator.after_link(partial(one.service.take, order))
+        self._hand_over(one, order)
         return True
+
+    def _hand_over(self, one: VirtualToolstack, order: ToToolstack) -> None:
+        self._simulator.after_link(partial(one.world.arrive, partial(one.service.take, order)))
 
     def _destroy(self, order: DestroyOrder) -> None:
         guest = self._parties.inhabitants.pop(self._house.inhabitant(order))
-        guest.kernel.stop()
+        self._stop_guest(guest)
         one = self._in_charge[order.order]
         if one.lost:
             self._house.not_destroyed(order)
         else:
-            self._simulator.after_link(partial(one.service.take, order))
+            self._hand_over(one, order)
 
     def _reported(self, outcome: Outcome) -> None:
         self._simulator.after_link(partial(self._heard, outcome))
@@ -302,7 +296,7 @@ class VirtualRun:
     # ---- going down
 
     def _dismiss_toolstacks(self) -> None:
-        staff = [one for one in self._parties.toolstacks if not one.lost]
+        staff = self._parties.at_work()
         for one in staff:
             one.service.take(Dismiss())
         self._go_on(
@@ -319,12 +313,27 @@ class VirtualRun:
 
     def _stop_guests(self) -> None:
         for guest in self._parties.guests:
-            guest.kernel.stop()
+            self._stop_guest(guest)
         self._go_on(self._simulator.now)
-        reports = [guest.kernel.report() for guest in self._parties.guests]
+        self._collect_reports()
+
+    def _stop_guest(self, guest: VirtualGuest) -> None:
+        if not guest.lost:
+            guest.kernel.stop()
+
+    def _collect_reports(self) -> None:
+        reports = [guest.report() for guest in self._parties.guests]
         self._result.reports = tuple(sorted(reports, key=_by_domain))
         if self._evidence is not None:
             self._evidence.reports(self._result.reports)
+
+    def _cut_short(self, reason: str) -> VirtualResult:
+        """What is known when the hypervisor was lost: an invalid run, with the reason."""
+        self._result.violations += (f"the run ended early: {reason}",)
+        self._result.notes += self._disturber.notes()
+        self._collect_reports()
+        self._keep_evidence()
+        return self._result
 
     def _close_books(self) -> None:
         """Leftovers first, then the clean-up, then whether the books balance."""
@@ -338,10 +347,11 @@ class VirtualRun:
         self._result.violations = (*self._watch.violations, *wrong_contents(self._result.reports))
         if not any(one.lost for one in self._parties.everyone()):
             self._result.violations += tuple(f"I10: left over: {line}" for line in found)
-        self._result.steps = self._simulator.steps
-        self._close_evidence()
+        self._result.notes += self._disturber.notes()
+        self._end_journal()
+        self._keep_evidence()
 
-    def _close_evidence(self) -> None:
+    def _end_journal(self) -> None:
         growth = {source.value: pages for source, pages in self._machine.host.growth.items()}
         refused = refused_allocations(self._simulator.refused)
         self._result.growth, self._result.refused = tallies_of({"growth": growth, "refused": refused})
@@ -356,6 +366,11 @@ class VirtualRun:
                 "host_digest": self._result.host_digest,
             }
         )
+
+    def _keep_evidence(self) -> None:
+        self._result.steps = self._simulator.steps
+        if self._evidence is None:
+            return
         self._evidence.close()
         self._result.journal_digest = self._evidence.journal_digest()
         self._result.evidence = self._evidence

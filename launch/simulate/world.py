@@ -16,6 +16,7 @@ from hypervisor.core.machine import Machine, Operation, StepResult
 from hypervisor.core.sources import Refusal
 from hypervisor.core.steps import Caller, Emission, Step
 from hypervisor.public.errors import WireError
+from hypervisor.public.points import Stops
 from hypervisor.public.requests import Event, Reply, Request, VirqEvent
 from hypervisor.public.units import DOMID_DOM0, VIRQ_DOM_EXC, DomId, Seconds
 from hypervisor.public.world import RefusedByWireError, WorldCoroutine
@@ -81,6 +82,8 @@ class Simulator:
         self._waiting: deque[Operation] = deque()  # longest waiting first
         self._calls: dict[int, SimCall] = {}  # by operation number
         self._worlds: dict[Caller, SimWorld] = {}
+        self.stopped = False
+        """SIGSTOP of the hypervisor: what arrives waits."""
 
     # ---- parties
 
@@ -114,7 +117,7 @@ class Simulator:
         """
         while not (stop is not None and stop()):
             self.loop.run_ready(self.now)
-            if self._step_together() if self._batch else self.step():
+            if not self.stopped and (self._step_together() if self._batch else self.step()):
                 continue
             if stop is not None and stop():
                 return  # before time goes on
@@ -232,6 +235,9 @@ class Simulator:
         self.after_link(lambda: self._deliver(call, RefusedByWireError(WireError.DOMAIN_GONE.value, text)))
 
     def _deliver(self, call: SimCall, error: RefusedByWireError | None) -> None:
+        call.world.arrive(partial(self._delivered, call, error))
+
+    def _delivered(self, call: SimCall, error: RefusedByWireError | None) -> None:
         replies = tuple(call.replies)
         if self._history is not None:
             caller = call.world.caller
@@ -277,6 +283,10 @@ class SimWorld:
         self._seq = 0
         self._tasks: list[Task[Any]] = []
         self._killed = False
+        self._stopped = False
+        self._arrived: deque[Callable[[], None]] = deque()
+        self.stops: Stops | None = None
+        """What may stop this party at its points (`hypervisor.public.points`)."""
         self._events: deque[Event] = deque()
         self._arrival: Future[None] | None = None
 
@@ -296,7 +306,10 @@ class SimWorld:
 
     def sleep(self, seconds: Seconds) -> Future[None]:
         """Resume after `seconds` emulated seconds (0: after everything now runnable)."""
-        return self._simulator.loop.sleep_until(self._simulator.now + seconds)
+        loop = self._simulator.loop
+        future: Future[None] = Future(loop)
+        loop.call_at(self._simulator.now + seconds, partial(self.arrive, partial(future.set_result, None)))
+        return future
 
     def hypercall(self, request: Request) -> Future[Reply]:
         """One request; it is under way at once, awaited or not."""
@@ -339,8 +352,28 @@ class SimWorld:
         """True when that task was started here and nothing has been started since it ended."""
         return task in self._tasks
 
+    def arrive(self, wake: Callable[[], None]) -> None:
+        """Something for this party: it learns of it now, when it is resumed, or never."""
+        if self._stopped:
+            self._arrived.append(wake)
+        elif not self._killed:
+            wake()
+
+    def stop(self) -> None:
+        """SIGSTOP: nobody of it moves, and whatever comes for it waits."""
+        self._stopped = True
+
+    def resume(self) -> None:
+        """SIGCONT: it learns of everything that came meanwhile, in that order."""
+        self._stopped = False
+        while self._arrived and not self._stopped:
+            self.arrive(self._arrived.popleft())
+
     def notify(self, event: Event) -> None:
         """An event arrived."""
+        self.arrive(partial(self._notified, event))
+
+    def _notified(self, event: Event) -> None:
         self._events.append(event)
         if self._arrival is not None and not self._arrival.done():
             self._arrival.set_result(None)

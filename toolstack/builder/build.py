@@ -11,6 +11,7 @@ from hypervisor.public.domctl import Frames
 from hypervisor.public.errors import errno_name
 from hypervisor.public.memory import PopulatePhysmap
 from hypervisor.public.pod import SetPodTarget
+from hypervisor.public.points import point
 from hypervisor.public.units import Commit, DomId, Pages, Run, Runs, Seconds
 from hypervisor.public.world import World
 from toolstack.builder.hvm import hvm_4_3, hvm_4_17, hvm_pod_4_3, hvm_pod_4_17, populated_by_hvm
@@ -128,6 +129,7 @@ class Build:
             got = await self._populate(world, attempt, done, wanted)
             done += got
             progress(self.populated)
+            await point(world, "chunk-populated")
             pace = 0.0 if attempt.mem_flags else (got << attempt.order) / pages_per_second  # no page, no time
             await world.sleep(max(0.0, pace - (world.now() - started)))
             if got < wanted:

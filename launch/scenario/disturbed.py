@@ -1,0 +1,81 @@
+"""Holds and faults that each key allows by itself but this scenario cannot have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hypervisor.public.points import POINTS
+from launch.scenario.complaints import Fault
+from launch.scenario.disturbances import FaultTable, HoldTable
+from launch.scenario.models import Scenario
+from launch.scenario.plain import Path
+from launch.scenario.suggestions import did_you_mean
+
+_GUESTS_OWN = tuple(name for name, meaning in POINTS.items() if meaning.startswith("guest:"))
+
+
+def impossible_disturbances(scenario: Scenario) -> Iterator[Fault]:
+    """Every contradiction, each with the key to change."""
+    for number, hold in enumerate(scenario.holds):
+        yield from _hold(("holds", number), hold, scenario)
+    for number, fault in enumerate(scenario.faults):
+        yield from _fault(("faults", number), fault, scenario)
+    for number, party in enumerate(scenario.links.parties):
+        yield from _party(("links", "parties", number), party, scenario)
+
+
+def _hold(key: Path, hold: HoldTable, scenario: Scenario) -> Iterator[Fault]:
+    if hold.party == "hypervisor":
+        yield Fault((*key, "party"), "the hypervisor has no points: hold a guest or a toolstack")
+        return
+    yield from _party((*key, "party"), hold.party, scenario)
+    yield from _point((*key, "at"), hold.party, hold.at)
+    yield from _place((*key, "until"), hold.until, scenario)
+
+
+def _fault(key: Path, fault: FaultTable, scenario: Scenario) -> Iterator[Fault]:
+    yield from _party((*key, "party"), fault.party, scenario)
+    if fault.kind == "restart" and fault.party.startswith(("launch", "hypervisor")):
+        text = f"{fault.party} cannot be restarted, toolstacks and guests can: write kill or pause"
+        yield Fault((*key, "kind"), text)
+    if fault.seconds is not None and fault.kind in ("kill", "resume"):
+        yield Fault((*key, "seconds"), f"a {fault.kind} has no length: remove it")
+    if not isinstance(fault.at, str):
+        if fault.at >= scenario.duration:
+            text = f"second {fault.at:g} is not before the end (duration = {scenario.duration:g}): lower it"
+            yield Fault((*key, "at"), text)
+    elif ":" in fault.at:
+        yield from _place((*key, "at"), fault.at, scenario)
+    elif fault.party == "hypervisor" or fault.kind == "resume":
+        who = (
+            "the hypervisor has no points" if fault.party == "hypervisor" else "a paused party comes nowhere"
+        )
+        yield Fault(
+            (*key, "at"), f"{who}: write a second, or another party's point as guest-1:before-populate"
+        )
+    else:
+        yield from _point((*key, "at"), fault.party, fault.at)
+
+
+def _place(key: Path, place: str, scenario: Scenario) -> Iterator[Fault]:
+    party, name = place.split(":")
+    yield from _party(key, party, scenario)
+    yield from _point(key, party, name)
+
+
+def _party(key: Path, party: str, scenario: Scenario) -> Iterator[Fault]:
+    kind, _, number = party.partition("-")
+    guests, toolstacks = scenario.guests.count, scenario.toolstack.count
+    if kind == "guest" and int(number) > guests:
+        yield Fault(key, f"no {party} (guests.count = {guests}, counted from 1): lower the number")
+    if kind == "toolstack" and number and int(number) >= toolstacks:
+        yield Fault(key, f"no {party} (toolstack.count = {toolstacks}, counted from 0): lower the number")
+
+
+def _point(key: Path, party: str, name: str) -> Iterator[Fault]:
+    """Schemes may be plug-ins with points of their own; guests are ours."""
+    if party.startswith(("guest", "launch")) and name not in _GUESTS_OWN:
+        known = ", ".join(_GUESTS_OWN)
+        yield Fault(
+            key, f'a guest has no point "{name}"{did_you_mean(name, _GUESTS_OWN)}: name one of {known}'
+        )

@@ -1,0 +1,38 @@
+"""A small scenario in which two guests grow at second 10 and a launch comes at second 15."""
+
+HELD = """
+name = "held"
+speed = 20
+duration = 40
+schemes = ["clamp"]
+
+[host]
+memory = "512MiB"
+dom0 = "64MiB"
+xen = "32MiB"
+
+[guests]
+count = 2
+memory = "64MiB"
+max = "160MiB"
+workload = [{ kind = "square", low = "64MiB", high = "150MiB", period = 200, duty = 0.5, phase = 0.95 }]
+
+[arrivals]
+kind = "list"
+size = "150MiB"
+at = [15]
+
+[toolstack]
+pages_per_second = 6000
+"""
+HOLDS = """
+[[holds]]
+party = "guest-1"
+at = "before-populate"
+until = "toolstack:clamped"
+
+[[holds]]
+party = "guest-2"
+at = "before-populate"
+until = "toolstack-0:clamped"
+"""
