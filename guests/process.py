@@ -23,6 +23,7 @@ from hypervisor.edge import Clock, Edge, Identity, SharedEpoch, hang_stops, stop
 from hypervisor.journal import HistoryWriter
 from hypervisor.public.points import Cells, PartyRules
 from hypervisor.public.world import World
+from hypervisor.session.bad_link import BadLinkSpec
 from hypervisor.transport import EndpointError
 
 FAREWELL_SECONDS: Final = 5.0
@@ -48,6 +49,8 @@ class GuestProcess:
     """What the run wants of its guests at their points, by guest name."""
     cells: Cells | None = None
     """Shared with the launcher; needed with `stops`."""
+    bad_link: BadLinkSpec | None = None
+    """What its Calls and their answers suffer."""
     history: Path | None = None
     """File for the invocations and returns of this process's calls; it must not be there yet."""
 
@@ -84,7 +87,7 @@ def run_guests(
     and `EndpointError` for what cannot be started, and what a kernel raised that no guest can cause.
     """
     clock = Clock(process.speed, process.epoch_ns)
-    edge = Edge(process.endpoint, clock, _history(process))
+    edge = Edge(process.endpoint, clock, _history(process), process.bad_link)
     carrier = _Carrier(process, behaviours)
     try:
         for config in process.guests:

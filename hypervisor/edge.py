@@ -12,6 +12,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from types import FrameType
 from typing import Final, Protocol
@@ -22,7 +23,9 @@ from hypervisor.journal import HistoryWriter
 from hypervisor.public.points import Cells, PartyRules, PartyStops
 from hypervisor.public.units import DomId, Seconds
 from hypervisor.public.world import WorldCoroutine
+from hypervisor.session.bad_link import BadLink, BadLinkSpec, is_answer, is_call
 from hypervisor.session.client import ClientSession
+from hypervisor.session.resends import Resends
 from hypervisor.session.world import ClientWorld, Connection
 from hypervisor.tasks import Loop, Task
 from hypervisor.transport import Client, Dealer
@@ -110,11 +113,28 @@ class Channel:
         self.dealer.send((frame,))
 
 
+class _BadLinks:
+    """Both directions of a process's link, and what sends again what they lose."""
+
+    def __init__(self, spec: BadLinkSpec, session: ClientSession) -> None:
+        self.there, self.back = BadLink(spec, "there"), BadLink(spec, "back")
+        self.resends = Resends(session, spec.resend)
+
+
 class Edge:
     """One process's loop around its coroutines."""
 
-    def __init__(self, endpoint: str, clock: Clock, history: HistoryWriter | None = None) -> None:
-        """Connects at once; raises `EndpointError` for an address that is none."""
+    def __init__(
+        self,
+        endpoint: str,
+        clock: Clock,
+        history: HistoryWriter | None = None,
+        bad_link: BadLinkSpec | None = None,
+    ) -> None:
+        """Connects at once; raises `EndpointError` for an address that is none.
+
+        `bad_link` is what Calls and their answers suffer from emulated second 0 on.
+        """
         self.clock = clock
         self.loop = Loop()
         self._client = Client()
@@ -124,6 +144,7 @@ class Edge:
         self._dealer = self._client.connect(endpoint)
         self._channels: list[Channel] = []
         self._mains: list[Task[None]] = []
+        self._links = None if bad_link is None else _BadLinks(bad_link, self._session)
         self._pings_lost = 0
         self._next_ping_ns = 0
         # When to try again; no part of the emulated world, and another one in every process.
@@ -161,6 +182,9 @@ class Edge:
             if self._client.wait(self._timeout_ms()):
                 self._receive()
             self._keep_alive()
+            if self._links is not None:
+                for given_up in self._links.resends.look(self.clock.now()):
+                    self._connection.deliver(given_up)
         return False
 
     def close(self) -> None:
@@ -184,13 +208,32 @@ class Edge:
         if self._history is not None:
             self._history.flush()
         if self._session.has_outgoing() or self._dealer.is_blocked():
-            self._dealer.send(self._session.outgoing())
+            frames = self._session.outgoing()
+            self._dealer.send(frames if self._links is None else self._at_once(frames))
+
+    def _at_once(self, frames: list[bytes]) -> list[bytes]:
+        """Those that no bad link delays or loses; of the others timers take care."""
+        links, now = self._links, self.clock.now()
+        if links is None or now < 0:
+            return frames
+        for frame in filter(is_call, frames):
+            for when in links.there.fates(now):
+                self.loop.call_at(when, partial(self._dealer.send, (frame,)))
+        return [frame for frame in frames if not is_call(frame)]
+
+    def _take(self, frame: bytes) -> None:
+        links, now = self._links, self.clock.now()
+        if links is None or now < 0 or not is_answer(frame):
+            self._connection.receive(frame)
+            return
+        for when in links.back.fates(now):
+            self.loop.call_at(when, partial(self._connection.receive, frame))
 
     def _receive(self) -> bool:
         frames = self._dealer.receive()
         if frames:
             self._pings_lost = 0
-            receive = self._connection.receive
+            receive = self._connection.receive if self._links is None else self._take
             for frame in frames:
                 receive(frame)
         for channel in self._channels:

@@ -19,6 +19,7 @@ from hypervisor.public.orders import TO_TOOLSTACK, Enlist, FromToolstack, Outcom
 from hypervisor.public.points import Cells, PartyRules
 from hypervisor.public.units import DOMID_DOM0, Seconds
 from hypervisor.public.world import World
+from hypervisor.session.bad_link import BadLinkSpec
 from hypervisor.transport import EndpointError
 from toolstack.interface import Scheme
 from toolstack.registry import SchemeError, make_scheme
@@ -55,13 +56,15 @@ class ToolstackProcess:
     """What the run wants of it at its points."""
     cells: Cells | None = None
     """Shared with the launcher; needed with `stops`."""
+    bad_link: BadLinkSpec | None = None
+    """What its Calls and their answers suffer."""
     history: Path | None = None
 
 
 def run_toolstack(process: ToolstackProcess, stop: Callable[[], bool] = lambda: False) -> None:
     """Serve orders until dismissed, or until `stop()`. Raises `SchemeError` and `EndpointError`."""
     scheme = _scheme(process)
-    edge = Edge(process.endpoint, Clock(process.speed, process.epoch_ns), _history(process))
+    edge = Edge(process.endpoint, Clock(process.speed, process.epoch_ns), _history(process), process.bad_link)
     try:
         rng = random.Random(process.seed)
         identity = Identity(DOMID_DOM0, _own_incarnation(), process.control_secret, process.name)

@@ -161,7 +161,7 @@ class Machine:
                     waiting.append(operation)
                     continue
                 result = self._result(step, None)
-            if result.reply is not None or result.emissions:
+            if result.reply is not None or result.emissions or result.refusals:
                 return operation, result
             if seen is not None:
                 seen(operation, result)

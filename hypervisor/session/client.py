@@ -40,6 +40,9 @@ Key = tuple[int, int]
 """(domid, incarnation): whom a Call speaks for."""
 
 
+CallKey = tuple[int, int, int]
+"""(domid, incarnation, seq)."""
+
 MAX_HELLOS: Final = 5
 """How often a hello is repeated on UNKNOWN_PEER without an Answer between."""
 
@@ -161,6 +164,26 @@ class ClientSession:
             for seq, frame in speaker.unanswered.items():
                 speaker.resent[seq] = None
                 self._outgoing.append(frame)
+
+    def unanswered(self) -> list[CallKey]:
+        """The Calls that were sent and have no answer, oldest first for each domain."""
+        return [(*key, seq) for key, speaker in self._speakers.items() for seq in speaker.unanswered]
+
+    def resend(self, key: CallKey) -> None:
+        """Send an unanswered Call again, under its seq: its answer, or the Call itself, may be lost."""
+        domid, incarnation, seq = key
+        speaker = self._speakers[domid, incarnation]
+        speaker.resent[seq] = None
+        self._outgoing.append(speaker.unanswered[seq])
+
+    def abandon(self, key: CallKey, text: str) -> Indefinite:
+        """Wait no longer for an unanswered Call; an answer that comes after all means nothing."""
+        domid, incarnation, seq = key
+        speaker = self._speakers[domid, incarnation]
+        del speaker.unanswered[seq]
+        speaker.resent.pop(seq, None)
+        self._send_waiting(speaker)
+        return Indefinite(domid, incarnation, seq, text)
 
     def lost(self, text: str = "the connection is lost") -> list[Happening]:
         """Give up: what was sent is indefinite, what still waited was definitely not sent."""

@@ -30,6 +30,7 @@ from launch.cluster.plans import guest_config
 from launch.cluster.population import Resident, populate, reboot, wait_for_balloon_drivers
 from launch.cluster.toolstacks import LOOK_MS, Access, Toolstacks
 from launch.faults.book import Act, FaultBook, Verb
+from launch.faults.links import link_notes, real_link
 from launch.faults.rules import compile_rules
 from launch.memory_figures import tallies_of, wrong_contents
 from launch.records import append_order, append_outcome, ordered
@@ -200,6 +201,7 @@ class HostRun:
                 if one.party in self._rules.parties
             },
             cells=self._cells,
+            bad_link=real_link(self._scenario, self._plan.repeat, residents[0].party),
             history=self._folder / "guests" / f"{configs[0].name}.history",
         )
         member = self._crew.start(configs[0].name, guests_process, process, self._plan.plugins.behaviours)
@@ -310,5 +312,6 @@ class HostRun:
         told = json.loads(stats.read_text(encoding="utf-8"))
         self._result.growth, self._result.refused = tallies_of(told)
         self._result.violations = (*told["violations"], *wrong_contents(self._result.reports))
+        self._result.notes += link_notes(self._scenario.links, told["repeated"])
         if not failures:
             self._result.violations += tuple(f"I10: left over: {line}" for line in found)

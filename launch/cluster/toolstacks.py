@@ -16,6 +16,7 @@ from launch.cluster.crew import Crew, Member
 from launch.cluster.desk import Desk, News
 from launch.cluster.streams import toolstack_seed
 from launch.errors import UsageError
+from launch.faults.links import real_link
 from launch.faults.rules import Rules
 from launch.scenario.models import Scenario
 from toolstack.interface import Scheme
@@ -125,6 +126,7 @@ class Toolstacks:
             seed=toolstack_seed(self.scenario.seed, self.repeat, number),
             stops=self.rules.parties.get(role),
             cells=self.cells,
+            bad_link=real_link(self.scenario, self.repeat, role),
             history=self.folder / f"{history or role}.history",
         )
         return self.crew.start(role, toolstack_process, process)

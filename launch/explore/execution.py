@@ -29,7 +29,7 @@ from launch.explore.party_world import Call, PartyWorld
 from launch.explore.scene import Scene
 from launch.explore.schedule import Kept
 from launch.explore.small_world import Act, Party
-from launch.simulate.world import is_alive
+from launch.simulate.liveness import is_alive
 
 MOST_STEPS: Final = 20_000
 """Moves after which a schedule is cut off: no small world is so long."""

@@ -6,7 +6,7 @@ those of a real run. Only the wire and the clock are not: links have a delay, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
@@ -32,11 +32,13 @@ from launch.cluster.leftovers import Identified, find_leftovers
 from launch.cluster.plans import guest_config
 from launch.cluster.population import Resident, populate, reboot, wait_for_balloon_drivers
 from launch.cluster.streams import toolstack_seed
+from launch.faults.links import link_notes, virtual_link
 from launch.memory_figures import tallies_of, wrong_contents
 from launch.simulate.disturber import Disturber
 from launch.simulate.evidence import Evidence
 from launch.simulate.links import Links
 from launch.simulate.parties import Parties, VirtualGuest, VirtualToolstack
+from launch.simulate.wires import Wires
 from launch.simulate.world import Simulator, SimWorld
 from toolstack.builder.build import BuildFailedError
 from toolstack.interface import Scheme
@@ -96,7 +98,8 @@ class VirtualRun:
         self._plan = plan
         self._scenario = plan.scenario
         self._scheme = scheme
-        self._links = links
+        delay = plan.scenario.links.delay
+        self._links = links if delay is None else Links(delay)
         self._result = VirtualResult()
         self._house = House(plan, self._result)
         self._parties = Parties()
@@ -119,6 +122,7 @@ class VirtualRun:
         self._launcher = self._control_world(LAUNCHER, "launcher-1", Random(0))
         self._in_charge: dict[int, VirtualToolstack] = {}
         self._called_at: Seconds | None = None
+        self._wires = Wires(self._simulator, plan.scenario.release, self._note)
         self._disturber = Disturber(plan.scenario, self._simulator, self._parties, self._start_again)
 
     def run(self) -> VirtualResult:
@@ -130,6 +134,8 @@ class VirtualRun:
         self._simulator.link_delay = self._links.delay  # coming up takes no time
         self._start_toolstacks()
         self._go_on(until=0.0)
+        for party in self._parties.everyone():
+            self._wire(party.party, party.world)
         self._disturber.begin()
         self._keep_house()
         self._go_on(self._scenario.duration, lambda: self._disturber.hypervisor_killed)
@@ -144,9 +150,12 @@ class VirtualRun:
     # ---- the machine's side
 
     def _note_violations(self, found: list[str]) -> None:
+        for text in found:
+            self._note("violation", {"text": text})
+
+    def _note(self, kind: str, fields: Mapping[str, Any]) -> None:
         if self._evidence is not None:
-            for text in found:
-                self._evidence.note("violation", {"text": text})
+            self._evidence.note(kind, fields)
 
     def _go_on(self, until: Seconds, stop: Callable[[], bool] | None = None) -> None:
         """Let everybody live; a party that raises is lost, and the others go on."""
@@ -181,6 +190,12 @@ class VirtualRun:
             self._evidence.enter((DOMID_DOM0, incarnation), name, header)
         return self._simulator.world(DOMID_DOM0, incarnation, rng)
 
+    def _wire(self, party: str, world: SimWorld) -> None:
+        """Its link goes bad if the scenario says so; before second 0 nobody's is."""
+        spec = virtual_link(self._scenario, self._plan.repeat, party, self._links.delay)
+        if spec is not None and self._simulator.now >= 0 and world.wire is None:
+            self._wires.connect(world, spec)
+
     def _start_guest(self, resident: Resident) -> None:
         config = guest_config(
             self._scenario, resident.plan, resident.kind, resident.identity, resident.frames
@@ -189,6 +204,7 @@ class VirtualRun:
             self._evidence.enter(resident.key, f"guests/{config.name}", {"guests": [config.name]})
         world = self._simulator.world(config.domid, config.incarnation, Random(config.seed))
         self._disturber.hang(world, resident.party)
+        self._wire(resident.party, world)
         kernel = GuestKernel(world, config, behaviours=self._plan.plugins.behaviours)
         guest = VirtualGuest(config.name, resident, world, kernel)
         self._parties.guests.append(guest)
@@ -206,6 +222,7 @@ class VirtualRun:
         seed = toolstack_seed(self._scenario.seed, self._plan.repeat, number)
         world = self._control_world(LAUNCHER + 1 + len(staff), name, Random(seed))
         self._disturber.hang(world, name)
+        self._wire(name, world)
         service = Service(
             world,
             self._make_scheme(),
@@ -348,6 +365,7 @@ class VirtualRun:
         if not any(one.lost for one in self._parties.everyone()):
             self._result.violations += tuple(f"I10: left over: {line}" for line in found)
         self._result.notes += self._disturber.notes()
+        self._result.notes += link_notes(self._scenario.links, self._wires.repeated)
         self._end_journal()
         self._keep_evidence()
 

@@ -19,31 +19,17 @@ from hypervisor.public.errors import WireError
 from hypervisor.public.points import Stops
 from hypervisor.public.requests import Event, Reply, Request, VirqEvent
 from hypervisor.public.units import DOMID_DOM0, VIRQ_DOM_EXC, DomId, Seconds
-from hypervisor.public.world import RefusedByWireError, WorldCoroutine
+from hypervisor.public.world import IndefiniteError, RefusedByWireError, WorldCoroutine
 from hypervisor.session.world import HistorySink
 from hypervisor.tasks import Future, Loop, Task
+from launch.simulate.calls import SimCall, Underway, Wire
+from launch.simulate.liveness import is_alive
 
 T = TypeVar("T")
 
 Choose = Callable[[Sequence[Operation]], int]
 """Which of the runnable operations takes the next step: an index. They come longest waiting first."""
 Observe = Callable[[Operation, StepResult], None]
-
-
-class SimCall:
-    """A hypercall or multicall under way."""
-
-    __slots__ = ("future", "replies", "requests", "seq", "single", "world")
-
-    def __init__(
-        self, world: SimWorld, seq: int, requests: tuple[Request, ...], future: Future[Any], single: bool
-    ) -> None:
-        self.world = world
-        self.seq = seq
-        self.requests = requests
-        self.replies: list[Reply] = []
-        self.future = future
-        self.single = single
 
 
 class Simulator:
@@ -80,7 +66,7 @@ class Simulator:
         self._observe = observe
         self._history = history
         self._waiting: deque[Operation] = deque()  # longest waiting first
-        self._calls: dict[int, SimCall] = {}  # by operation number
+        self._calls: dict[int, Underway] = {}  # by operation number
         self._worlds: dict[Caller, SimWorld] = {}
         self.stopped = False
         """SIGSTOP of the hypervisor: what arrives waits."""
@@ -176,7 +162,7 @@ class Simulator:
         if result.reply is None:
             self._waiting.append(operation)
         else:
-            self._replied(self._calls.pop(operation.number), result.reply)
+            self._calls.pop(operation.number)[0](result.reply)
         if result.refusals:
             self.refused.update(result.refusals)
         if result.emissions:
@@ -211,7 +197,16 @@ class Simulator:
         if self._history is not None:
             caller = call.world.caller
             self._history.invoked(caller.domid, caller.incarnation, call.seq, call.requests)
-        self.after_link(lambda: self._submit(call))
+        if call.world.wire is not None:
+            call.world.wire.send(call)
+        else:
+            self.after_link(lambda: self._submit(call))
+
+    def submit(self, caller: Caller, request: Request, underway: Underway) -> None:
+        """Hand a request to the machine."""
+        operation = self.machine.submit(caller, request)
+        self._calls[operation.number] = underway
+        self._waiting.append(operation)
 
     def _submit(self, call: SimCall) -> None:
         if len(call.replies) == len(call.requests):
@@ -219,10 +214,9 @@ class Simulator:
         elif not is_alive(self.machine, call.world.caller):
             self._refuse(call, "the domain is dying or dead")
         else:
+            gone = partial(self._refuse, call, "the domain died before its call was answered")
             request = call.requests[len(call.replies)]
-            operation = self.machine.submit(call.world.caller, request)
-            self._calls[operation.number] = call
-            self._waiting.append(operation)
+            self.submit(call.world.caller, request, (partial(self._replied, call), gone))
 
     def _replied(self, call: SimCall, reply: Reply) -> None:
         call.replies.append(reply)
@@ -235,13 +229,15 @@ class Simulator:
         self.after_link(lambda: self._deliver(call, RefusedByWireError(WireError.DOMAIN_GONE.value, text)))
 
     def _deliver(self, call: SimCall, error: RefusedByWireError | None) -> None:
-        call.world.arrive(partial(self._delivered, call, error))
+        call.world.arrive(partial(self.delivered, call, error))
 
-    def _delivered(self, call: SimCall, error: RefusedByWireError | None) -> None:
+    def delivered(self, call: SimCall, error: RefusedByWireError | IndefiniteError | None) -> None:
+        """The party knows how its call ended: with its replies, or not."""
         replies = tuple(call.replies)
         if self._history is not None:
             caller = call.world.caller
-            outcome = replies if error is None else error.error
+            refused = error.error if isinstance(error, RefusedByWireError) else ""
+            outcome = replies if error is None else refused
             self._history.returned(caller.domid, caller.incarnation, call.seq, outcome)
         if error is not None:
             call.future.set_exception(error)
@@ -269,7 +265,10 @@ class Simulator:
         """Calls parked by a pause that their domain did not outlive get no reply from the machine."""
         for operation in [one for one in self._waiting if one.abandoned]:
             self._waiting.remove(operation)
-            self._refuse(self._calls.pop(operation.number), "the domain died before its call was answered")
+            self._calls.pop(operation.number)[1]()
+        for world in self._worlds.values():
+            if world.wire is not None:
+                world.wire.domain_died()
 
 
 class SimWorld:
@@ -278,6 +277,8 @@ class SimWorld:
     def __init__(self, simulator: Simulator, caller: Caller, rng: random.Random) -> None:
         self.caller = caller
         self.virqs: tuple[int, ...] = ()
+        self.wire: Wire | None = None
+        """Its link, where that is more than a delay."""
         self._simulator = simulator
         self._rng = rng
         self._seq = 0
@@ -383,11 +384,3 @@ class SimWorld:
         self._killed = True
         for task in self._tasks:
             task.kill()
-
-
-def is_alive(machine: Machine, caller: Caller) -> bool:
-    """True when that very domain exists and is not dying, so that it can make hypercalls."""
-    if caller.domid == DOMID_DOM0:
-        return True
-    domain = machine.host.find(caller.domid)
-    return domain is not None and domain.incarnation == caller.incarnation and not domain.is_dying
