@@ -67,6 +67,11 @@ class BalloonDriver:
         """True while balloon_process() moves pages."""
         return self._work.running
 
+    @property
+    def at_rest(self) -> bool:
+        """True when it neither moves pages nor is going to, and has reached its target."""
+        return not (self._work.running or self._work.pending or self._credit(self.target_pages))
+
     def when_settled(self, listener: Callable[[], None]) -> None:
         """Have `listener` called whenever an attempt has ended, by success or not."""
         self._listeners.append(listener)

@@ -14,6 +14,7 @@ from guests.kernel.errors import KernelBugError
 from guests.kernel.first_touches import FirstTouches
 from guests.kernel.frames import PageNames
 from guests.kernel.hypercalls import Hypercalls
+from guests.kernel.idle import Nap, is_steady
 from guests.kernel.memory import GuestMemory
 from guests.kernel.paging import Paging
 from guests.kernel.programs import Programs
@@ -25,7 +26,7 @@ from guests.kernel.work import Body
 from guests.report import CONNECTION_LOST, DOMAIN_GONE, RUNNING, STOPPED, GuestReport
 from guests.sizing import FollowDemand, FollowToolstack, Sizing
 from hypervisor.public.errors import WireError
-from hypervisor.public.units import runs_length
+from hypervisor.public.units import Pages, runs_length
 from hypervisor.public.world import CancelledError, IndefiniteError, RefusedByWireError, Task, World
 
 GONE: Final = frozenset({WireError.DOMAIN_GONE.value, WireError.STALE_INCARNATION.value})
@@ -75,6 +76,7 @@ class GuestKernel:
             inflate_to_available=config.inflate_to_available,
             reclaimed=self._paging.reclaimed,
         )
+        self._nap = Nap(world)
         self._balloon.when_settled(self._settle)
         self._selfballoon: SelfBalloonWorker | None = None
         if config.selfballoon is not None and sizing is None:
@@ -85,7 +87,7 @@ class GuestKernel:
             world, calls, config.shared, config.shared_writes, config.tick, self._counters
         )
         self._touches = FirstTouches(world, calls, config, self._memory)
-        self._watch = TargetWatch(world, calls, config.kind, config.static_max, self._balloon.set_new_target)
+        self._watch = TargetWatch(world, calls, config.kind, config.static_max, self._set_new_target)
 
     async def run(self) -> GuestReport:
         """Boot, live until stopped, destroyed or crashed, and report. Raises what it does not know."""
@@ -96,6 +98,7 @@ class GuestKernel:
             if self._ending == RUNNING:
                 raise
         finally:
+            self._nap.wake()
             self._balloon.stop()
             self._paging.stop()
             self._writes.stop()
@@ -137,6 +140,20 @@ class GuestKernel:
         while True:
             self._tick()
             await self._world.sleep(self._config.tick)
+            if self._is_idle():
+                await self._nap.take(self._config.tick)
+
+    def _is_idle(self) -> bool:
+        """Demand is met, the balloon has what it wants, and a tick would find nothing else to want."""
+        memory, balloon = self._memory, self._balloon
+        if not is_steady(self._config) or memory.unmet or memory.swapped or not balloon.at_rest:
+            return False
+        target = self._sizing.target(memory.wanted, balloon.current_pages)
+        return target in (None, balloon.target_pages) and self._programs.all_running
+
+    def _set_new_target(self, pages: Pages) -> None:
+        self._nap.wake()
+        self._balloon.set_new_target(pages)
 
     def _tick(self) -> None:
         """Look at demand, move the target, and swap only what the balloon is not about to bring."""

@@ -21,6 +21,11 @@ class Programs:
         """Processes not killed, or started again since."""
         return self._processes - len(self._restarts)
 
+    @property
+    def all_running(self) -> bool:
+        """True when none has to be started again."""
+        return not self._restarts
+
     def demand(self, now: Seconds) -> Pages:
         """Pages the running processes want at emulated second `now`."""
         while self._restarts and self._restarts[0] <= now:
