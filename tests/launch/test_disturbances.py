@@ -201,6 +201,6 @@ def test_a_world_that_cannot_stop_goes_on() -> None:
 
 def test_the_points_of_the_manual_are_those_of_the_code() -> None:
     """docs/faults.md lists every point."""
-    text = Path("docs/faults.md").read_text(encoding="utf-8")
+    text = Path("docs/faults.md").read_text(encoding="utf-8").partition("## Holds")[0]
     listed = [line.split("`")[1] for line in text.splitlines() if line.startswith("| `")]
     assert listed == list(POINTS)
