@@ -108,6 +108,11 @@ def _floods(outcomes: Sequence[Outcome]) -> Iterator[str]:
         yield f"a flood: {most.hypercalls:,} hypercalls for order {most.order} alone"
 
 
+def summary_of(repeats: list[HostResult]) -> tuple[SchemeSummary, Endings]:
+    """One scheme's figures."""
+    return _scheme_summary(repeats), _endings(repeats)
+
+
 def _endings(repeats: list[HostResult]) -> Endings:
     verdicts = [one.verdict for result in repeats for one in fold(result.ordered_at, result.outcomes)]
     unsettled = (Verdict.UNSETTLED, Verdict.UNANSWERED)

@@ -21,6 +21,7 @@ COMMANDS: Final = MappingProxyType(
         "scenarios": "launch.commands.scenarios",
         "schemes": "launch.commands.schemes",
         "clean": "launch.commands.clean",
+        "debate": "launch.commands.debate",
         "check": "launch.commands.check",
         "judge": "launch.commands.judge",
         "compare": "launch.commands.compare",

@@ -64,6 +64,14 @@ def load_scenario(
     return Loaded(_validated(document, source, command_line), source, command_line)
 
 
+def load_document(name: str, document: Document, sets: Sequence[str] = ()) -> Loaded:
+    """A scenario that stands in another document, with changes in the manner of --set. ScenarioError."""
+    source = Source(f"{name}.json", "", None)
+    command_line = CommandLine(sets=tuple(set_path(assignment)[0] for assignment in sets))
+    changed = apply_set({"name": source.stem, **document}, sets)
+    return Loaded(_validated(changed, source, command_line), source, command_line)
+
+
 def _traces_beside(source: Source, document: Document) -> Document:
     """Trace paths of a file made relative to where claimlab runs; a recorded scenario (.json) has them so."""
     if source.folder is None or source.name.endswith(".json"):

@@ -1,0 +1,104 @@
+"""`claimlab debate`: the seed's argument, answered with measurements."""
+
+from __future__ import annotations
+
+import json as codec
+import os
+from collections.abc import Sequence
+from functools import partial
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, TaskID
+from rich.table import Table
+
+from launch.commands.options import JsonOption
+from launch.debate.cells import cells_of
+from launch.debate.experiment import Experiment, experiment, experiments
+from launch.debate.run import Outcome, Setting, hold
+from launch.debate.verdict import PointFinding
+
+IdsArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="[H1 ...]", help="Hypotheses; without any, all of them.")
+]
+QuickOption = Annotated[bool, typer.Option("--quick", help="Fewer seeds and points: a rough answer.")]
+ControlOption = Annotated[
+    bool, typer.Option("--control", help="The control settings, whose verdicts must be other ones.")
+]
+SeedsOption = Annotated[int | None, typer.Option(min=1, metavar="N", help="Seeds of every point.")]
+JobsOption = Annotated[int | None, typer.Option(min=1, metavar="N", help="Processes at a time.")]
+
+
+def debate(
+    ids: IdsArgument = None,
+    quick: QuickOption = False,
+    control: ControlOption = False,
+    seeds: SeedsOption = None,
+    jobs: JobsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Run the hypotheses of the debate as experiments and say which hold; exit code 2 when one stays open."""
+    wanted = [experiment(name) for name in ids] if ids else list(experiments())
+    setting = Setting(quick=quick, control=control, jobs=jobs or os.cpu_count() or 1, seeds=seeds)
+    outcomes = _hold_all(wanted, setting)
+    if json:
+        print(codec.dumps({"verdicts": [one.as_json() for one in outcomes]}, indent=2))
+    else:
+        Console(highlight=False).print(_table(outcomes))
+    raise typer.Exit(0 if all(one.known for one in outcomes) else 2)
+
+
+def _hold_all(wanted: Sequence[Experiment], setting: Setting) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        for one in wanted:
+            total = len(
+                list(
+                    cells_of(
+                        one,
+                        quick=setting.quick,
+                        control=setting.control,
+                        delay=setting.delay,
+                        seeds=setting.seeds,
+                    )
+                )
+            )
+            task = progress.add_task(f"{one.id} {one.title}", total=total)
+            outcomes.append(hold(one, setting, partial(_advance, progress, task)))
+    return outcomes
+
+
+def _advance(progress: Progress, task: TaskID, done: int) -> None:
+    progress.update(task, completed=done)
+
+
+def _table(outcomes: Sequence[Outcome]) -> Table:
+    table = Table("id", "claim", "by", "release", "verdict", "what decides", "at each point")
+    for one in outcomes:
+        question = one.experiment.question
+        figure = question.figure + (f" / {question.per}" if question.per else "")
+        verdict = one.finding.verdict.value
+        if one.finding.boundary is not None:
+            low, high = one.finding.boundary
+            verdict += f" ({one.experiment.x} {low:g} to {high:g})"
+        points = "\n".join(_point(one.experiment, point) for point in one.finding.points)
+        arms = " - ".join(question.arms)
+        table.add_row(
+            one.experiment.id,
+            one.experiment.title,
+            one.experiment.by,
+            one.experiment.release,
+            verdict,
+            f"{figure}\n{arms}",
+            points,
+        )
+    return table
+
+
+def _point(one: Experiment, point: PointFinding) -> str:
+    if point.interval is None:
+        return f"{one.x} {point.x:g}: nothing to measure"
+    found = point.interval
+    interval = "too few" if found.low is None else f"{found.low:.3g}, {found.high:.3g}"
+    return f"{one.x} {point.x:g}: {found.mean:.3g} [{interval}]"

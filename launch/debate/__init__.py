@@ -1,0 +1,1 @@
+"""The seed's argument as experiments."""

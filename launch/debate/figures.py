@@ -1,0 +1,61 @@
+"""The figures of one virtual run, by name: what a question may ask for.
+
+Those of the judge (docs/judge.md), those of summary.json, and the sum of every number that guests report,
+as `guests.NAME`; what a scheme tells of itself is `scheme.NAME`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from guests.report import GuestReport
+from launch.cluster.host_plan import HostResult
+from launch.cluster.rounds import summary_of
+from launch.judge.figures import Figures as Judged
+from launch.judge.figures import figures, flat
+from launch.judge.verdict import HostJudgement
+
+Figures = Mapping[str, float | None]
+
+
+JUDGED: Final = frozenset(Judged.__struct_fields__)
+
+
+def needs_judge(*names: str) -> bool:
+    """True when one of the figures asked for is the judge's, who replays the whole journal."""
+    return any(name.partition(".")[0] in JUDGED for name in names)
+
+
+def run_figures(result: HostResult, judgement: HostJudgement | None) -> dict[str, float | None]:
+    """All of them for one run on one host. None: there was nothing to measure."""
+    found: dict[str, float | None] = dict(_summary(result))
+    if judgement is not None:
+        found.update(flat(figures([judgement])))
+    found.update({f"guests.{name}": value for name, value in _sums(result.reports).items()})
+    return found
+
+
+def _summary(result: HostResult) -> Mapping[str, float | None]:
+    summary, endings = summary_of([result])
+    fields = {name: getattr(summary, name) for name in summary.__struct_fields__}
+    return {**fields, "built": float(endings.built), "unsettled": float(endings.unsettled)}
+
+
+def _sums(reports: Sequence[GuestReport]) -> Mapping[str, float]:
+    sums: dict[str, float] = {}
+    for report in reports:
+        for name in report.__struct_fields__:
+            value: Any = getattr(report, name)
+            if isinstance(value, int | float):
+                sums[name] = sums.get(name, 0.0) + value
+    return sums
+
+
+def asked(found: Figures, figure: str, per: str) -> float | None:
+    """The figure, divided by another one if `per` names it. None when it cannot be had."""
+    value = found.get(figure, 0.0 if "." in figure else None)
+    if value is None or not per:
+        return value
+    divisor = found.get(per)
+    return None if not divisor else value / divisor

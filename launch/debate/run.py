@@ -1,0 +1,107 @@
+"""Cells over the processors, and what they come to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from typing import Any
+
+from launch.compare.statistics import Estimate
+from launch.debate.cells import Cell, cells_of, run_cell
+from launch.debate.experiment import Experiment, Verdict
+from launch.debate.figures import Figures
+from launch.debate.verdict import Finding, find
+
+Tell = Callable[[int], None]
+"""Hears how many cells are done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """How an experiment is run."""
+
+    quick: bool = False
+    control: bool = False
+    """Run the control setting instead."""
+    delay: float = 50e-6
+    """One way, emulated seconds."""
+    jobs: int = field(default_factory=lambda: os.cpu_count() or 1)
+    seeds: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """An experiment's verdict."""
+
+    experiment: Experiment
+    setting: Setting
+    finding: Finding
+    cells: int
+
+    @property
+    def known(self) -> bool:
+        """False when the figures do not decide."""
+        return self.finding.verdict is not Verdict.UNKNOWN
+
+    def as_json(self) -> dict[str, Any]:
+        """One of `verdicts`."""
+        one, finding = self.experiment, self.finding
+        return {
+            "id": one.id,
+            "title": one.title,
+            "by": one.by,
+            "release": one.release,
+            "control": self.setting.control,
+            "figure": one.question.figure + (f" / {one.question.per}" if one.question.per else ""),
+            "arms": list(one.question.arms),
+            "verdict": finding.verdict.value,
+            "boundary": None if finding.boundary is None else list(finding.boundary),
+            "x": one.x,
+            "slope": _interval(finding.slope),
+            "points": [
+                {"x": point.x, "standing": point.standing.value, "interval": _interval(point.interval)}
+                for point in finding.points
+            ],
+            "cells": self.cells,
+        }
+
+
+def _interval(found: Estimate | None) -> dict[str, float | int | None] | None:
+    if found is None:
+        return None
+    return {"low": found.low, "mean": found.mean, "high": found.high, "count": found.count}
+
+
+def hold(experiment: Experiment, setting: Setting, tell: Tell = lambda _: None) -> Outcome:
+    """Run an experiment, or its control. UsageError for one that cannot be run."""
+    cells = list(
+        cells_of(
+            experiment,
+            quick=setting.quick,
+            control=setting.control,
+            delay=setting.delay,
+            seeds=setting.seeds,
+        )
+    )
+    found = {(cell.x, cell.arm, cell.seed): figures for cell, figures in _run(cells, setting.jobs, tell)}
+    return Outcome(experiment, setting, find(experiment, found), len(cells))
+
+
+def _run(cells: list[Cell], jobs: int, tell: Tell) -> Iterable[tuple[Cell, Figures]]:
+    if jobs == 1:
+        for done, cell in enumerate(cells, start=1):
+            yield cell, run_cell(cell)
+            tell(done)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=get_context("forkserver")) as pool:
+        try:
+            running = {pool.submit(run_cell, cell): cell for cell in cells}
+            for done, future in enumerate(as_completed(running), start=1):
+                yield running[future], future.result()
+                tell(done)
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
