@@ -12,6 +12,7 @@ from hypervisor.public.requests import Reply
 from launch.check.books import Books
 from launch.check.finding import Finding, Kind
 from launch.check.states import Clocked, Journal, States, UnderWay
+from launch.check.tmem_model import TMEM_REQUESTS, TmemModel
 
 TELL_EVERY: Final = 100_000
 """Steps between two words of progress."""
@@ -40,6 +41,7 @@ class Replay(States):
         super().__init__(journal, file)
         self._tell = tell
         self._books = Books(self.host, self._pending)
+        self._tmem = TmemModel()
         self._before: dict[int, Totals] = {}
         self._seen: dict[tuple[str, str], int] = {}
         self.findings: list[Finding] = []
@@ -68,6 +70,8 @@ class Replay(States):
             reply = result.reply
             if reply is not None:
                 self._look_for_traces(one, reply)
+                if isinstance(one.operation.request, TMEM_REQUESTS):
+                    self._look_at_tmem(one, reply)
                 operation = one.operation
                 key = (operation.caller.domid, operation.caller.incarnation)
                 yield Finished(
@@ -108,6 +112,13 @@ class Replay(States):
         names = ("",) * one.steps
         broken = trace(_parts(before), _parts(after), one.operation.request, reply, names)
         self._report(unpermitted(broken, self.host.release), f"by operation {one.operation.number}")
+
+    def _look_at_tmem(self, one: UnderWay, reply: Reply) -> None:
+        """I7, by a model of its own."""
+        operation = one.operation
+        broken = self._tmem.finished(operation.caller, operation.request, reply)
+        if broken is not None:
+            self._report((Broken("I7", "", broken),), f"by operation {operation.number}")
 
     def _pending(self) -> list[Step]:
         pending = (one.operation.pending for one in self.under_way.values())

@@ -28,9 +28,9 @@ TOOLSTACK = Caller(0, 77)
 class HandMade:
     """A host whose every step is written to a journal, and the launch outcomes that a test invents."""
 
-    def __init__(self, name: str = "4.17", ram: Pages = 16384) -> None:
+    def __init__(self, name: str = "4.17", ram: Pages = 16384, *, tmem: bool = False) -> None:
         """`ram` less 2,048 pages is free."""
-        config = HostConfig((ram,), dom0_pages=1024, xen_pages=1024)
+        config = HostConfig((ram,), dom0_pages=1024, xen_pages=1024, tmem=tmem)
         self.machine = Machine(new_host(config, release(name)))
         self._file = io.BytesIO()
         self._journal = JournalWriter(self._file, {"release": name, "host": msgspec.to_builtins(config)})
@@ -131,12 +131,16 @@ class HandMade:
 
     # ---- the judge
 
-    def judge(self, build_time: float | None = None) -> HostJudgement:
-        """What the judge makes of it."""
+    def journal(self) -> bytes:
+        """Everything so far, and the note of a good end."""
         self._journal.note("end", 0, {"commit": self.commit})
         self._journal.flush()
+        return self._file.getvalue()
+
+    def judge(self, build_time: float | None = None) -> HostJudgement:
+        """What the judge makes of it."""
         evidence = HostEvidence(self.orders, self.outcomes, self.reports)
-        return judge_stream(io.BytesIO(self._file.getvalue()), evidence, "hand-made", build_time)
+        return judge_stream(io.BytesIO(self.journal()), evidence, "hand-made", build_time)
 
     def judge_one(self, build_time: float | None = None) -> LaunchJudgement:
         """The only launch's judgement."""
