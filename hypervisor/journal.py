@@ -9,8 +9,8 @@ what has no commit number because it changed no book, arrays whose first element
     [kind, real ms, {fields}]
 Of these ["clock", real ms, {"commit": n, "s": emulated}] says when commits were done: all up to n, and not
 yet those behind it; it stands at most once in a real millisecond, and only where there are new commits.
-One kind belongs to the format: ["sum", 0, {"crc": ...}], the CRC-32 of every byte of the file before it,
-at least once in SUM_EVERY bytes and at the end. It finds what rots; who forges can forge it too.
+Of both kinds of file is ["sum", 0, {"crc": ...}], the CRC-32 of every byte of the file before it,
+at least once in SUM_EVERY bytes and at a good end. It finds what rots; who forges can forge it too.
 History: a map {"format": "claimlab-history", ...}, then, with times in real nanoseconds:
     ["invoked", ns, domid, incarnation, seq, [request, ...]]
     ["returned", ns, domid, incarnation, seq, [[ret, first, last], ...] | wire error | ""]
@@ -99,6 +99,7 @@ class StreamWriter:
     def __init__(self, file: BinaryIO, header: Mapping[str, object]) -> None:
         self._file = file
         self._buffer = bytearray()
+        self._crc = self._unsummed = 0
         self._encoder = msgspec.msgpack.Encoder()
         self._append(dict(header))
         self.flush()
@@ -111,16 +112,34 @@ class StreamWriter:
         return len(self._buffer) > LONG_BUFFER
 
     def flush(self) -> None:
-        """Hand everything to the operating system, so that it survives this process."""
+        """Hand everything to the operating system, so that it survives this process; a checksum when due."""
+        self._count(self._buffer)
+        if self._unsummed >= SUM_EVERY:
+            self._sum()
+        self._write()
+
+    def close(self) -> None:
+        """Flush with a checksum, and close the file."""
+        self.flush()
+        self._sum()
+        self._write()
+        self._file.close()
+
+    def _write(self) -> None:
         if self._buffer:
             self._file.write(self._buffer)
             self._file.flush()
             self._buffer.clear()
 
-    def close(self) -> None:
-        """Flush and close the file."""
-        self.flush()
-        self._file.close()
+    def _sum(self) -> None:
+        start = len(self._buffer)
+        self._append((SUM, 0, {"crc": self._crc}))
+        self._count(self._buffer[start:])
+        self._unsummed = 0
+
+    def _count(self, content: bytearray) -> None:
+        self._crc = crc32(content, self._crc)
+        self._unsummed += len(content)
 
 
 class JournalWriter(StreamWriter):
@@ -128,7 +147,6 @@ class JournalWriter(StreamWriter):
 
     def __init__(self, file: BinaryIO, header: Mapping[str, object]) -> None:
         """`header` says what a replay needs (release, host)."""
-        self._crc = self._unsummed = 0
         super().__init__(file, {"format": JOURNAL_FORMAT, "version": VERSION, **header})
 
     def step(
@@ -154,30 +172,6 @@ class JournalWriter(StreamWriter):
     def clock(self, time: int, commit: Commit, emulated: Seconds) -> None:
         """Record that the steps up to `commit` were done by now: real ms, and emulated seconds."""
         self.note(CLOCK, time, {"commit": commit, "s": emulated})
-
-    def flush(self) -> None:
-        """As for every stream, with a checksum when one is due."""
-        self._count(self._buffer)
-        if self._unsummed >= SUM_EVERY:
-            self._sum()
-        super().flush()
-
-    def close(self) -> None:
-        """Flush with a checksum, and close the file."""
-        self.flush()
-        self._sum()
-        StreamWriter.flush(self)
-        super().close()
-
-    def _sum(self) -> None:
-        start = len(self._buffer)
-        self._append((SUM, 0, {"crc": self._crc}))
-        self._count(self._buffer[start:])
-        self._unsummed = 0
-
-    def _count(self, content: bytearray) -> None:
-        self._crc = crc32(content, self._crc)
-        self._unsummed += len(content)
 
 
 class HistoryWriter(StreamWriter):
@@ -224,9 +218,10 @@ class _SummedFile:
 class StreamReader:
     """Objects of a stream one after the other, in bounded memory."""
 
-    def __init__(self, file: BinaryIO | _SummedFile, wanted: str) -> None:
+    def __init__(self, file: BinaryIO, wanted: str) -> None:
         self._wanted = wanted
-        self._unpacker = msgpack.Unpacker(file, raw=False, strict_map_key=False)
+        self._summed = _SummedFile(file)
+        self._unpacker = msgpack.Unpacker(self._summed, raw=False, strict_map_key=False)
         self.place = 0
         """Bytes from the start of the file to the end of the last whole record read."""
         first = next(self.objects(), None)
@@ -238,7 +233,23 @@ class StreamReader:
         self.header = header
 
     def objects(self) -> Iterator[Any]:
-        """The records as plain lists, for readers that look at every one. JournalError at a damaged one."""
+        """The records as plain lists, checksums compared and included. JournalError at a damaged one."""
+        start = self.place
+        for count, record in enumerate(self._records(), 1):
+            if type(record) is list and record and record[0] == SUM:
+                self._compare(record, start)
+            elif count % RECORDS_HELD == 0:
+                self._summed.through(start)
+            start = self.place
+            yield record
+
+    def _compare(self, record: Any, start: int) -> None:
+        if record != [SUM, 0, {"crc": self._summed.through(start)}]:
+            raise JournalError(
+                f"the {start} bytes before it, or it, are not those that were written: {record}"
+            )
+
+    def _records(self) -> Iterator[Any]:
         # The Unpacker ends its iteration at a torn record as at the end of the file.
         unpacker = self._unpacker
         try:
@@ -255,25 +266,7 @@ class JournalReader(StreamReader):
 
     def __init__(self, file: BinaryIO) -> None:
         """Raises `JournalError` when it is none."""
-        self._summed = _SummedFile(file)
-        super().__init__(self._summed, JOURNAL_FORMAT)
-
-    def objects(self) -> Iterator[Any]:
-        """As for every stream, the checksums compared and included."""
-        start = self.place
-        for count, record in enumerate(super().objects(), 1):
-            if type(record) is list and record and record[0] == SUM:
-                self._compare(record, start)
-            elif count % RECORDS_HELD == 0:
-                self._summed.through(start)
-            start = self.place
-            yield record
-
-    def _compare(self, record: Any, start: int) -> None:
-        if record != [SUM, 0, {"crc": self._summed.through(start)}]:
-            raise JournalError(
-                f"the {start} bytes before it, or it, are not those that were written: {record}"
-            )
+        super().__init__(file, JOURNAL_FORMAT)
 
     def __iter__(self) -> Iterator[StepRecord | NoteRecord]:
         for record in self.objects():
@@ -294,7 +287,10 @@ class HistoryReader(StreamReader):
         super().__init__(file, HISTORY_FORMAT)
 
     def __iter__(self) -> Iterator[Invoked | Returned]:
-        for kind, time, domid, incarnation, seq, content in self.objects():
+        for record in self.objects():
+            if record[0] == SUM:
+                continue
+            kind, time, domid, incarnation, seq, content = record
             if kind == "invoked":
                 requests = tuple(to_request(one) for one in content)
                 yield Invoked(time, domid, incarnation, seq, requests)

@@ -278,11 +278,22 @@ def test_an_operation_that_nobody_invoked(host: Path) -> None:
 
 
 @pytest.mark.rule("I12")
+def test_a_history_changed_without_its_checksum_is_found(host: Path) -> None:
+    """Histories carry checksums as journals do: a rotten bit in a time is named."""
+    path = max(host.rglob("toolstack-*.history"))
+    content = bytearray(path.read_bytes())
+    at = content.rindex(b"\xa8returned") + len(b"\xa8returned") + 8
+    content[at] ^= 1  # the last byte of the nanoseconds
+    path.write_bytes(content)
+    finding = found(host)
+    assert finding.kind is Kind.DAMAGED and "not those that were written" in finding.text
+
+
 def test_a_history_that_begins_too_late(host: Path) -> None:
     """Operations done before their caller's first call on record are no strangers' operations."""
 
     def change(records: Records) -> int:
-        key = records[-1][2:5]
+        key = next(one for one in reversed(records) if one[0] != "sum")[2:5]
         records[1:] = [one for one in records[1:] if one[2:5] == key]
         return 0
 
