@@ -1,8 +1,10 @@
-"""docs/abi.md and the tables of docs/protocol.md say what the ABI's declarations say."""
+"""The generated pages (ABI, tables of the protocol, scenario) say what the declarations say."""
 
 from pathlib import Path
 
 from launch.reference.abi import PAGE, PROTOCOL, abi_page, protocol_page
+from launch.reference.scenario import PAGE as SCENARIO
+from launch.reference.scenario import scenario_page
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -17,6 +19,13 @@ def test_the_tables_of_the_protocol_are_fresh() -> None:
     text = (ROOT / PROTOCOL).read_text(encoding="utf-8")
     assert "| Enlist | 'enlist' | name, secret, pid? |" in text
     assert text == protocol_page(text), "run: python -m launch.reference.abi"
+
+
+def test_the_scenario_page_is_fresh() -> None:
+    """The committed page equals the one generated from the models."""
+    assert (ROOT / SCENARIO).read_text(encoding="utf-8") == scenario_page(), (
+        "run: python -m launch.reference.scenario"
+    )
 
 
 def test_every_field_has_a_type_in_the_page() -> None:
