@@ -6,7 +6,6 @@ import json
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import closing
 from pathlib import Path
 from signal import SIGCONT, SIGSTOP, Signals
 from typing import Final, TypeVar
@@ -72,7 +71,9 @@ class HostRun:
         self._control_secret = secrets.token_bytes(32)
         self._orders_secret = secrets.token_bytes(32)
         self._endpoints = self._addresses(sockets, ("guests", "toolstacks"))
-        self._orders_endpoints = self._addresses(sockets, (ROLE,))
+        self._server = Server(self._addresses(sockets, (ROLE,)))
+        self._desk = Desk(self._server, self._orders_secret)
+        self._started: Member | None = None
         self._epoch = crew.shared_epoch()
         self._clock = Clock(self._scenario.speed, self._epoch)
         self._result = HostResult()
@@ -98,41 +99,61 @@ class HostRun:
 
     def run(self) -> HostResult:
         """From nothing to nothing. PartyLostError when the hypervisor does not live to the end."""
-        hypervisor = self._start_hypervisor()
-        self._result.round_trip = self._ask(hypervisor, measure_round_trip)
-        residents = self._ask(hypervisor, lambda world: populate(world, self._plan.guests, self._scenario))
+        self.come_up()
+        self.begin(time.monotonic_ns())
+        while not self.is_over:
+            self.live(LOOK_MS)
+        return self.finish()
+
+    def come_up(self) -> None:
+        """Hypervisor, guests and toolstacks, before emulated time begins."""
+        self._started = self._start_hypervisor()
+        self._result.round_trip = self._ask(measure_round_trip)
+        residents = self._ask(lambda world: populate(world, self._plan.guests, self._scenario))
         self._start_guests(residents)
-        self._ask(hypervisor, lambda world: wait_for_balloon_drivers(world, residents), self._crew.failures)
-        with closing(Server(self._orders_endpoints)) as server:
-            desk = Desk(server, self._orders_secret)
-            access = Access(
-                self._endpoints["toolstacks"],
-                self._control_secret,
-                server.endpoints[ROLE],
-                self._orders_secret,
-            )
-            for news in self._toolstacks.start(access, desk):
-                self._take_news(news)
-            self._epoch.value = time.monotonic_ns()  # everybody is up: emulated time begins
-            self._keep_house(desk, hypervisor)
-            for party in self._book.end(self._clock.now()):
-                self._signal(party, hypervisor, SIGCONT)
-            for news in self._toolstacks.dismiss(desk):
-                self._take_news(news)
+        self._ask(lambda world: wait_for_balloon_drivers(world, residents), self._crew.failures)
+        access = Access(
+            self._endpoints["toolstacks"],
+            self._control_secret,
+            self._server.endpoints[ROLE],
+            self._orders_secret,
+        )
+        for news in self._toolstacks.start(access, self._desk):
+            self._take_news(news)
+
+    def begin(self, epoch_ns: int) -> None:
+        """Everybody is up: emulated time begins."""
+        self._epoch.value = epoch_ns
+
+    @property
+    def is_over(self) -> bool:
+        """True when the duration is."""
+        return self._clock.now() >= self._scenario.duration
+
+    def finish(self) -> HostResult:
+        """Everybody leaves, and the books are closed."""
+        for party in self._book.end(self._clock.now()):
+            self._signal(party, SIGCONT)
+        for news in self._toolstacks.dismiss(self._desk):
+            self._take_news(news)
         self._stop_guests()
-        self._close_books(hypervisor)
+        self._close_books()
         return self._result
 
-    def _ask(
-        self,
-        hypervisor: Member,
-        body: Callable[[World], Awaitable[T]],
-        trouble: Callable[[], object] = lambda: False,
-    ) -> T:
+    def close(self) -> None:
+        """No more orders: the socket goes."""
+        self._server.close()
+
+    @property
+    def _hypervisor(self) -> Member:
+        assert self._started is not None, "come_up comes first"
+        return self._started
+
+    def _ask(self, body: Callable[[World], Awaitable[T]], trouble: Callable[[], object] = lambda: False) -> T:
         """Run a coroutine as the control domain. PartyLostError, naming who is to blame, if it cannot end."""
         control = Control(self._endpoints["toolstacks"], self._control_secret, self._folder)
         try:
-            return control.run(body, lambda: not hypervisor.alive or bool(trouble()))
+            return control.run(body, lambda: not self._hypervisor.alive or bool(trouble()))
         except (ControlLostError, RefusedByWireError, IndefiniteError) as error:
             raise PartyLostError("; ".join(self._crew.failures()) or str(error)) from error
 
@@ -212,20 +233,19 @@ class HostRun:
 
     # ---- the run itself
 
-    def _keep_house(self, desk: Desk, hypervisor: Member) -> None:
-        """Until the duration is over: orders out in time, built domains started, old ones ended."""
-        while self._clock.now() < self._scenario.duration:
-            if not hypervisor.alive:
-                raise PartyLostError(hypervisor.ending())
-            for order in self._house.due(self._clock.now()):
-                self._order(desk, order)
-            for act in self._book.due(self._clock.now()):
-                self._book.did(act, self._clock.now(), self._do(act, hypervisor))
-            self._take_news(desk.look(LOOK_MS if self._book.is_idle else FAULT_LOOK_MS))
+    def live(self, look_ms: int) -> None:
+        """Orders out that are due, built domains started, old ones ended; news for up to so many real ms."""
+        if not self._hypervisor.alive:
+            raise PartyLostError(self._hypervisor.ending())
+        for order in self._house.due(self._clock.now()):
+            self._order(order)
+        for act in self._book.due(self._clock.now()):
+            self._book.did(act, self._clock.now(), self._do(act))
+        self._take_news(self._desk.look(look_ms if self._book.is_idle else FAULT_LOOK_MS))
 
-    def _do(self, act: Act, hypervisor: Member) -> str:
+    def _do(self, act: Act) -> str:
         """What a fault asks for; why not, or ""."""
-        member = self._member(act.party, hypervisor)
+        member = self._member(act.party)
         if member is None:
             return "there is no such process"
         match act.verb:
@@ -236,40 +256,40 @@ class HostRun:
             case Verb.RESUME:
                 self._crew.signal(member, SIGCONT)
             case Verb.START:
-                return self._start_again(act.party, hypervisor)
+                return self._start_again(act.party)
         return ""
 
-    def _member(self, party: str, hypervisor: Member) -> Member | None:
+    def _member(self, party: str) -> Member | None:
         if party == "hypervisor":
-            return hypervisor
+            return self._hypervisor
         resident = self._residents.get(party)
         return self._toolstacks.member(party) if resident is None else self._guests.get(resident.key)
 
-    def _signal(self, party: str, hypervisor: Member, number: Signals) -> None:
-        member = self._member(party, hypervisor)
+    def _signal(self, party: str, number: Signals) -> None:
+        member = self._member(party)
         if member is not None:
             self._crew.signal(member, number)
 
-    def _start_again(self, party: str, hypervisor: Member) -> str:
+    def _start_again(self, party: str) -> str:
         if party not in self._residents:
             self._toolstacks.start_again(party)
             return ""
         resident = self._residents.pop(party)
         del self._guests[resident.key]
         try:
-            self._start_guest_process([self._ask(hypervisor, lambda world: reboot(world, resident))])
+            self._start_guest_process([self._ask(lambda world: reboot(world, resident))])
         except BuildFailedError as short:
             return f"its domain could not be built anew: {short}"
         return ""
 
-    def _order(self, desk: Desk, order: LaunchOrder | DestroyOrder) -> None:
+    def _order(self, order: LaunchOrder | DestroyOrder) -> None:
         if isinstance(order, LaunchOrder):
             now = self._clock.now()
             append_order(self._folder, ordered(order, now))
-            self._house.ordered(order, now, desk.launch(order))
+            self._house.ordered(order, now, self._desk.launch(order))
             return
         self._crew.dismiss(self._guests.pop(self._house.inhabitant(order)))
-        if not desk.destroy(order):
+        if not self._desk.destroy(order):
             self._house.not_destroyed(order)
 
     def _take_news(self, news: News) -> None:
@@ -296,19 +316,19 @@ class HostRun:
         self._crew.wait_for(members)
         self._result.reports = read_reports(self._folder / "guests")
 
-    def _close_books(self, hypervisor: Member) -> None:
+    def _close_books(self) -> None:
         """Leftovers first, then the clean-up, then what the hypervisor itself says about its books."""
         running, lifetime_max = tuple(self._guests), self._house.lifetime_max
-        found = self._ask(hypervisor, lambda world: find_leftovers(world, lifetime_max, running))
+        found = self._ask(lambda world: find_leftovers(world, lifetime_max, running))
         self._result.leftovers = found
-        self._ask(hypervisor, destroy_all)
-        self._crew.dismiss(hypervisor)
-        self._crew.wait_for([hypervisor])
+        self._ask(destroy_all)
+        self._crew.dismiss(self._hypervisor)
+        self._crew.wait_for([self._hypervisor])
         failures = self._crew.failures()
         self._result.notes += [*failures, *self._book.notes()]
         stats = self._folder / "hypervisor.json"
         if not stats.exists():
-            raise PartyLostError(f"{hypervisor.ending()}, before it had closed its books")
+            raise PartyLostError(f"{self._hypervisor.ending()}, before it had closed its books")
         told = json.loads(stats.read_text(encoding="utf-8"))
         self._result.growth, self._result.refused = tallies_of(told)
         self._result.violations = (*told["violations"], *wrong_contents(self._result.reports))

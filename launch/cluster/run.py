@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import shutil
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 from hypervisor.transport import EndpointError
@@ -57,8 +58,10 @@ def run_host(plan: HostPlan, scheme: str, results: Results, say: Progress) -> Ho
     sockets = Path(tempfile.mkdtemp(prefix=SOCKETS_PREFIX))
     try:
         results.record_sockets(sockets)
-        with Crew(folder, results.record_process) as crew:
-            run = HostRun(plan, scheme, folder, sockets, crew, say)
+        with (
+            Crew(folder, results.record_process) as crew,
+            closing(HostRun(plan, scheme, folder, sockets, crew, say)) as run,
+        ):
             try:
                 return run.run()
             except PartyLostError as lost:

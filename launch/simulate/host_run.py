@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
-from itertools import cycle
 from pathlib import Path
 from random import Random
 from typing import Any, Final, TypeVar
@@ -21,7 +20,7 @@ from hypervisor.core.machine import Machine
 from hypervisor.core.releases import release
 from hypervisor.core.sources import refused_allocations
 from hypervisor.core.watch import Watch
-from hypervisor.public.orders import DestroyOrder, Dismiss, LaunchOrder, Outcome, ToToolstack
+from hypervisor.public.orders import DestroyOrder, Dismiss, LaunchOrder, Outcome
 from hypervisor.public.units import DOMID_DOM0, Seconds
 from hypervisor.public.world import World
 from launch.cluster.control import destroy_all
@@ -31,19 +30,16 @@ from launch.cluster.house import House, farewell_notes
 from launch.cluster.leftovers import Identified, find_leftovers
 from launch.cluster.plans import guest_config
 from launch.cluster.population import Resident, populate, reboot, wait_for_balloon_drivers
-from launch.cluster.streams import toolstack_seed
 from launch.faults.links import link_notes, virtual_link
 from launch.memory_figures import tallies_of, wrong_contents
 from launch.simulate.disturber import Disturber
 from launch.simulate.evidence import Evidence
 from launch.simulate.links import Links
 from launch.simulate.parties import Parties, VirtualGuest, VirtualToolstack
+from launch.simulate.staff import Staff
 from launch.simulate.wires import Wires
 from launch.simulate.world import Simulator, SimWorld
 from toolstack.builder.build import BuildFailedError
-from toolstack.interface import Scheme
-from toolstack.registry import make_scheme
-from toolstack.service import Service
 
 T = TypeVar("T")
 
@@ -97,7 +93,6 @@ class VirtualRun:
     def __init__(self, plan: HostPlan, scheme: str, links: Links, evidence: bool) -> None:
         self._plan = plan
         self._scenario = plan.scenario
-        self._scheme = scheme
         delay = plan.scenario.links.delay
         self._links = links if delay is None else Links(delay)
         self._result = VirtualResult()
@@ -120,25 +115,41 @@ class VirtualRun:
         )
         self._simulator.now = BEFORE_TIME
         self._launcher = self._control_world(LAUNCHER, "launcher-1", Random(0))
-        self._in_charge: dict[int, VirtualToolstack] = {}
         self._called_at: Seconds | None = None
         self._wires = Wires(self._simulator, plan.scenario.release, self._note)
         self._disturber = Disturber(plan.scenario, self._simulator, self._parties, self._start_again)
+        self._staff = Staff(plan, scheme, self._simulator, self._parties, self._join, self._reported)
 
     def run(self) -> VirtualResult:
         """From nothing to nothing."""
+        self.come_up()
+        self.begin()
+        self.go_on(self._scenario.duration)
+        return self.finish()
+
+    def come_up(self) -> None:
+        """Guests and toolstacks in place, before time begins. UsageError for guests that do not fit."""
         residents = self._ask(lambda world: populate(world, self._plan.guests, self._scenario))
         for one in residents:
             self._start_guest(one)
         self._ask(lambda world: wait_for_balloon_drivers(world, residents))
         self._simulator.link_delay = self._links.delay  # coming up takes no time
-        self._start_toolstacks()
+        self._staff.start()
         self._go_on(until=0.0)
+
+    def begin(self) -> None:
+        """Second 0."""
         for party in self._parties.everyone():
             self._wire(party.party, party.world)
         self._disturber.begin()
         self._keep_house()
-        self._go_on(self._scenario.duration, lambda: self._disturber.hypervisor_killed)
+
+    def go_on(self, until: Seconds) -> None:
+        """Live to that second, or to the hypervisor's end."""
+        self._go_on(until, lambda: self._disturber.hypervisor_killed)
+
+    def finish(self) -> VirtualResult:
+        """Everybody leaves, and the books are closed."""
         if self._disturber.hypervisor_killed:
             return self._cut_short("the hypervisor was killed")
         self._disturber.end()
@@ -212,31 +223,17 @@ class VirtualRun:
         self._house.moved_in(resident)
         world.spawn(kernel.run(), config.name)
 
-    def _start_toolstacks(self) -> None:
-        for number in range(self._scenario.toolstack.count):
-            self._start_toolstack(number)
-
-    def _start_toolstack(self, number: int) -> None:
-        table, staff = self._scenario.toolstack, self._parties.toolstacks
-        name = f"toolstack-{number}"
-        seed = toolstack_seed(self._scenario.seed, self._plan.repeat, number)
-        world = self._control_world(LAUNCHER + 1 + len(staff), name, Random(seed))
+    def _join(self, name: str, before: int, rng: Random) -> SimWorld:
+        """The world of a toolstack; `before`: how many there were."""
+        world = self._control_world(LAUNCHER + 1 + before, name, rng)
         self._disturber.hang(world, name)
         self._wire(name, world)
-        service = Service(
-            world,
-            self._make_scheme(),
-            self._reported,
-            parallel=table.parallel,
-            pages_per_second=table.pages_per_second,
-        )
-        staff.append(VirtualToolstack(name, world, service))
-        self._turns = cycle(tuple(staff))
+        return world
 
     def _start_again(self, one: VirtualToolstack | VirtualGuest) -> None:
         """A new life for one that was killed."""
         if isinstance(one, VirtualToolstack):
-            self._start_toolstack(int(one.party.removeprefix("toolstack-")))
+            self._staff.start_again(one)
         else:
             self._launcher.spawn(self._reboot(one), "reboot")
 
@@ -246,11 +243,6 @@ class VirtualRun:
             self._start_guest(await reboot(self._launcher, guest.resident))
         except BuildFailedError as short:
             self._result.notes.append(f"fault: {guest.party}'s domain could not be built anew: {short}")
-
-    def _make_scheme(self) -> Scheme:
-        parameters = self._scenario.scheme.get(self._scheme, {})
-        plugin = self._plan.plugins.schemes.get(self._scheme)
-        return make_scheme(self._scheme, parameters) if plugin is None else plugin(parameters)
 
     # ---- orders out, outcomes in
 
@@ -263,7 +255,7 @@ class VirtualRun:
             if isinstance(order, LaunchOrder):
                 if self._evidence is not None:
                     self._evidence.order(order)
-                self._house.ordered(order, now, self._launch(order))
+                self._house.ordered(order, now, self._staff.launch(order))
             else:
                 self._destroy(order)
         self._look_again()
@@ -278,26 +270,11 @@ class VirtualRun:
         self._called_at = None
         self._keep_house()
 
-    def _launch(self, order: LaunchOrder) -> bool:
-        turns = (next(self._turns) for _ in self._parties.toolstacks)
-        one = next((one for one in turns if not one.lost), None)
-        if one is None:
-            return False
-        self._in_charge[order.order] = one
-        self._hand_over(one, order)
-        return True
-
-    def _hand_over(self, one: VirtualToolstack, order: ToToolstack) -> None:
-        self._simulator.after_link(partial(one.world.arrive, partial(one.service.take, order)))
-
     def _destroy(self, order: DestroyOrder) -> None:
         guest = self._parties.inhabitants.pop(self._house.inhabitant(order))
         self._stop_guest(guest)
-        one = self._in_charge[order.order]
-        if one.lost:
+        if not self._staff.destroy(order):
             self._house.not_destroyed(order)
-        else:
-            self._hand_over(one, order)
 
     def _reported(self, outcome: Outcome) -> None:
         self._simulator.after_link(partial(self._heard, outcome))
