@@ -263,7 +263,8 @@ class Hypervisor:
         """Counts since the start; `refusals` by `WireError` value.
 
         `growth` is pages added to tot_pages by source, `refused` how often an allocation was refused to whom,
-        by what source, for what reason and for how many pages in all (`hypervisor.core.sources`).
+        by what source, for what reason and for how many pages in all (`hypervisor.core.sources`),
+        `crashed` how many domains found no memory where they cannot go on without (S10, A30).
         """
         session = self._session
         return {
@@ -279,6 +280,7 @@ class Hypervisor:
             "unfinished": sum(not one.abandoned for one, _ in self._underway),
             "growth": {source.value: pages for source, pages in self._machine.host.growth.items()},
             "refused": refused_allocations(self._refused),
+            "crashed": self._machine.host.crashed,
             "violations": self._watch.violations,
         }
 

@@ -51,12 +51,14 @@ class MemoryFigures(Struct, frozen=True):
     """Totals over the repeats.
 
     growth: pages added to tot_pages by source; "tmem ephemeral put" adds to what tmem holds, to nobody's
-    tot_pages. refused: by source, then by reason.
+    tot_pages. refused: by source, then by reason. crashed: domains that could not go on without a page that
+    was not to be had (S10, A30).
     """
 
     growth: dict[str, Pages] = {}
     refused: dict[str, dict[str, Refused]] = {}
     paging: GuestPaging = GuestPaging()
+    crashed: int = 0
 
 
 NO_MEMORY_FIGURES: Final = MemoryFigures()
@@ -64,6 +66,11 @@ NO_MEMORY_FIGURES: Final = MemoryFigures()
 
 class Tallies(Protocol):
     """What one host left: a part of `launch.cluster.host_plan.HostResult`."""
+
+    @property
+    def crashed(self) -> int:
+        """Domains."""
+        ...
 
     @property
     def growth(self) -> Mapping[str, Pages]:
@@ -86,7 +93,9 @@ def memory_figures(hosts: Iterable[Tallies]) -> MemoryFigures:
     growth: dict[str, Pages] = {}
     refused: dict[str, dict[str, Refused]] = {}
     reports: list[GuestReport] = []
+    crashed = 0
     for host in hosts:
+        crashed += host.crashed
         reports += host.reports
         for source, pages in host.growth.items():
             growth[source] = growth.get(source, 0) + pages
@@ -96,7 +105,7 @@ def memory_figures(hosts: Iterable[Tallies]) -> MemoryFigures:
             reasons[one.reason] = Refused(known.times + one.times, known.pages + one.pages, known.domains + 1)
     names = GuestPaging.__struct_fields__
     paging = GuestPaging(**{name: sum(getattr(one, name) for one in reports) for name in names})
-    return MemoryFigures(growth, refused, paging)
+    return MemoryFigures(growth, refused, paging, crashed)
 
 
 def tallies_of(stats: Mapping[str, Any]) -> tuple[dict[str, Pages], tuple[RefusedAllocations, ...]]:

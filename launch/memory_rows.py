@@ -35,6 +35,8 @@ def memory_rows(schemes: Sequence[MemoryFigures]) -> Iterator[tuple[str, ...]]:
             cells = [one.refused.get(source, {}).get(reason) for one in schemes]
             if any(cells):
                 yield (f"refused, {reason}: {source}", *map(_refused, cells))
+    if any(one.crashed for one in schemes):
+        yield ("guests crashed for lack of a page", *(f"{one.crashed:,}" for one in schemes))
     for title, name, beside in _PAGING:
         if any(getattr(one.paging, name) for one in schemes) and any(_uses_tmem(one) for one in schemes):
             yield (title, *(_paging(one.paging, name, beside) for one in schemes))

@@ -11,6 +11,7 @@ def domain_crash(host: Host, domain: Domain) -> None:
     """Its vcpus never run again; the toolstack is told (XEN_DOMINF_shutdown, SHUTDOWN_crash)."""
     if not domain.is_shut_down:
         domain.is_shut_down = True
+        host.crashed += 1
         host.emit(Emission(None, VirqEvent(VIRQ_DOM_EXC, domain.domid, host.commit)))
 
 

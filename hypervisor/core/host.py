@@ -109,6 +109,8 @@ class Host:
     """Events of the step in progress; the machine takes them out after it."""
     refusals: list[Refusal] = field(default_factory=list[Refusal])
     """Allocations refused in the step in progress; the machine takes them out after it."""
+    crashed: int = 0
+    """Domains that domain_crash has stopped since boot; a tally, as `growth` is."""
     growth: dict[Source, Pages] = field(default_factory=dict[Source, Pages])
     """Pages that tot_pages of all domains together have grown by since the boot, and through what."""
     sharing: Sharing = field(default_factory=Sharing)

@@ -57,6 +57,9 @@ class Release:
     """T8: 4.12 answers -ENOSYS to a command it does not know, 4.3 answers 0."""
     tmem_shared_auth_required: bool
     """T9, T13: in 4.12 only SET_AUTH for the client itself lets it share a pool."""
+    tmem_quota_as_written: bool
+    """T30: over_quota's comparison stands the wrong way round for its name, in every release that has tmem.
+    False is what its name says."""
     tmem_page_descriptor_bytes: int
     """Size of struct tmem_page_descriptor: 4.3 has fields for dedup in it."""
     sharing_enabled_by_use: bool
@@ -95,6 +98,7 @@ _4_12: Final = Release(
     tmem_put_needs_room=True,
     tmem_unknown_command_refused=True,
     tmem_shared_auth_required=True,
+    tmem_quota_as_written=True,
     tmem_page_descriptor_bytes=72,
     sharing_enabled_by_use=False,
     sharing_range_share=True,

@@ -45,6 +45,8 @@ class HostResult:
     leftovers: tuple[str, ...] = ()
     violations: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list[str])
+    crashed: int = 0
+    """Domains that the hypervisor crashed for lack of a page (S10, A30)."""
     growth: dict[str, Pages] = field(default_factory=dict[str, Pages])
     refused: tuple[RefusedAllocations, ...] = ()
     round_trip: Seconds | None = None

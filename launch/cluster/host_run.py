@@ -331,6 +331,7 @@ class HostRun:
             raise PartyLostError(f"{self._hypervisor.ending()}, before it had closed its books")
         told = json.loads(stats.read_text(encoding="utf-8"))
         self._result.growth, self._result.refused = tallies_of(told)
+        self._result.crashed = told["crashed"]
         self._result.violations = (*told["violations"], *wrong_contents(self._result.reports))
         self._result.notes += link_notes(self._scenario.links, told["repeated"])
         if not failures:

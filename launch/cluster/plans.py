@@ -56,6 +56,8 @@ class GuestPlan:
     seed: int
     shared: Runs = ()
     """Gfns that it shares with the template before it runs."""
+    on_demand: bool = False
+    """Populate-on-demand from `memory` up to `static_max` instead of ballooned (HVM, A29)."""
 
 
 def plan_guests(scenario: Scenario, repeat: int) -> tuple[GuestPlan, ...]:
@@ -86,7 +88,8 @@ def _plan(table: GuestsTable, demand: Demand, windows: Iterator[Window], rng: Ra
     assert table.memory is not None, "the scenario's own check"
     static_max = table.memory if table.max is None else table.max
     spec = synthetic_spec(demand, table.memory, rng)
-    return GuestPlan(table.memory, static_max, spec, seed, shared_run(table.memory, table.shared))
+    shared = shared_run(table.memory, table.shared)
+    return GuestPlan(table.memory, static_max, spec, seed, shared, table.on_demand)
 
 
 def _replay_plan(table: GuestsTable, demand: ReplayDemand, window: Window, seed: int) -> GuestPlan:
@@ -96,7 +99,7 @@ def _replay_plan(table: GuestsTable, demand: ReplayDemand, window: Window, seed:
     wanted = max(round(first * table.headroom), demand.floor, BALLOONED_LEAST)
     memory = min(wanted if table.memory is None else table.memory, static_max)
     spec = _trace_spec(demand, window, static_max)
-    return GuestPlan(memory, static_max, spec, seed, shared_run(memory, table.shared))
+    return GuestPlan(memory, static_max, spec, seed, shared_run(memory, table.shared), table.on_demand)
 
 
 def _trace_spec(demand: ReplayDemand, window: Window, ceiling: Pages) -> TraceSpec:

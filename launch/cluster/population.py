@@ -96,7 +96,7 @@ async def _one(world: World, plan: GuestPlan, kind: Kind, party: str, template: 
     await must(world, MaxMem(domid, max_mem_kib(plan.static_max)))
     if hvm:
         await must(world, SetPagingMempoolSize(domid, paging_pool(plan.static_max, 1) * PAGE_SIZE))
-    build = Build(domid, f"{kind}-4.17", plan.memory)
+    build = Build(domid, f"{kind}-4.17", plan.memory, plan.static_max if plan.on_demand and hvm else 0)
     await build.run(world, inf, _no_claim, _no_progress)
     if template is not None and plan.shared:
         await template.share(domid, plan.shared)

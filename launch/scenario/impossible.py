@@ -75,6 +75,8 @@ def _guests(guests: GuestsTable, host: HostTable) -> Iterator[Fault]:
         if not _replays_only(guests) and guests.count:
             yield Fault(("guests", "memory"), 'missing: add memory = "512MiB", the memory at start')
         return
+    if guests.on_demand and guests.kind == "pv":
+        yield Fault(("guests", "on_demand"), 'PV guests cannot: set guests.kind = "hvm", or leave it out')
     if guests.max is not None and guests.max < guests.memory:
         yield Fault(
             ("guests", "max"),

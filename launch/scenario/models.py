@@ -56,6 +56,7 @@ class GuestsTable(Table):
     memory: PositiveSize | None = None  # at start; None (replay only) is the demand at second 0
     max: PositiveSize | None = None  # static-max; None is `memory`, for a replay what the trace provisions
     kind: Literal["hvm", "pv"] = "hvm"
+    on_demand: bool = False  # HVM: built populate-on-demand from `memory` up to `max`, not ballooned (A29)
     shared: Annotated[float, Field(ge=0, le=0.99)] = (
         0.0  # HVM: part of `memory` shared with a template at start
     )

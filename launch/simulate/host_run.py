@@ -350,6 +350,7 @@ class VirtualRun:
         growth = {source.value: pages for source, pages in self._machine.host.growth.items()}
         refused = refused_allocations(self._simulator.refused)
         self._result.growth, self._result.refused = tallies_of({"growth": growth, "refused": refused})
+        self._result.crashed = self._machine.host.crashed
         if self._evidence is None:
             return
         self._evidence.end(
@@ -357,6 +358,7 @@ class VirtualRun:
                 "steps": self._simulator.steps,
                 "commit": self._machine.commit,
                 "growth": growth,
+                "crashed": self._result.crashed,
                 "violations": self._watch.violations,
                 "host_digest": self._result.host_digest,
             }

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from hypervisor.core.releases import RELEASES
+from hypervisor.core.steps import Caller
 from hypervisor.core.transitions import Auditor
 from hypervisor.public.domctl import DestroyDomain, MaxMem
 from hypervisor.public.errors import Errno
@@ -173,10 +177,9 @@ def test_freeable_memory_delays_the_low_memory_virq() -> None:
     assert not any(isinstance(event, VirqEvent) and event.virq == VIRQ_ENOMEM for event in events)
 
 
-@pytest.mark.rule("T29", "T30", "T16")
-def test_over_quota_is_below_the_share_of_weight() -> None:
-    """As coded, a client with less than its share loses its own page when it puts (recording t90)."""
-    bench = TmemHost(pages=8192)
+def two_clients(as_written: bool) -> tuple[TmemHost, tuple[Caller, int], tuple[Caller, int]]:
+    """A small client of weight 100 with the oldest pages, and a large one of weight 1; memory is full."""
+    bench = TmemHost(replace(RELEASES["4.12"], tmem_quota_as_written=as_written), pages=8192)
     a, b = bench.client(), bench.client()
     pool_a, pool_b = bench.pool(a), bench.pool(b)
     bench.leave_free(bench.tmem.midsize + 500)
@@ -189,14 +192,37 @@ def test_over_quota_is_below_the_share_of_weight() -> None:
     for client, weight in ((a, 100), (b, 1)):
         bench.tmem.clients[client.domid].weight = weight
     bench.tmem.weight_total = 101
-    mine, evicted = bench.tmem.clients[a.domid].eph_count, bench.tmem.statistics.evicted
-    theirs = bench.tmem.clients[b.domid].eph_count
+    return bench, (a, pool_a), (b, pool_b)
+
+
+def lost_by(bench: TmemHost, who: tuple[Caller, int], other: tuple[Caller, int]) -> tuple[int, int]:
+    """Five puts of `who`: pages that it and the other lose by them."""
+    clients = bench.tmem.clients
+    mine, theirs = clients[who[0].domid].eph_count, clients[other[0].domid].eph_count
     for extra in range(5):
-        assert bench.put(a, pool_a, 50, extra) == 1
-    lost = bench.tmem.statistics.evicted - evicted
-    assert lost > 0
-    assert bench.tmem.clients[a.domid].eph_count == mine + 5 - lost
-    assert bench.tmem.clients[b.domid].eph_count == theirs
+        assert bench.put(*who, 1000, extra) == 1
+    return mine + 5 - clients[who[0].domid].eph_count, theirs - clients[other[0].domid].eph_count
+
+
+@pytest.mark.rule("T29", "T30", "T16")
+def test_over_quota_is_below_the_share_of_weight() -> None:
+    """As coded, a client with less than its share loses its own page when it puts (recording t90)."""
+    bench, small, large = two_clients(as_written=True)
+    own, others = lost_by(bench, small, large)
+    assert own > 0
+    assert others == 0
+    own, others = lost_by(bench, large, small)  # not over quota: the oldest of all goes
+    assert own == 0
+    assert others > 0
+
+
+@pytest.mark.rule("T30")
+def test_the_quota_can_be_what_its_name_says() -> None:
+    """With the switch off, a client above its share loses its own pages and nobody else does."""
+    bench, small, large = two_clients(as_written=False)
+    own, others = lost_by(bench, large, small)
+    assert own > 0
+    assert others == 0
 
 
 @pytest.mark.rule("T23", "T9")

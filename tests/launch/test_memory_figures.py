@@ -35,6 +35,7 @@ class Host:
     growth: dict[str, int]
     refused: tuple[RefusedAllocations, ...]
     reports: tuple[GuestReport, ...] = ()
+    crashed: int = 0
 
 
 def test_what_a_hypervisor_tells_comes_back_as_it_was_counted() -> None:
@@ -57,11 +58,13 @@ def test_hosts_and_guests_are_added_up() -> None:
         {"build": 2},
         (RefusedAllocations(4, "build", "claim", 1, 10), RefusedAllocations(5, "build", "claim", 1, 10)),
         (report(domid=1, cleancache_hits=3), report(domid=2, cleancache_hits=4, frontswap_stores=9)),
+        crashed=2,
     )
     assert memory_figures([one, two]) == MemoryFigures(
         {"build": 7, "balloon populate": 1},
         {"build": {"claim": Refused(5, 50, 3)}},
         GuestPaging(cleancache_hits=7, frontswap_stores=9),
+        crashed=2,
     )
 
 
@@ -77,6 +80,13 @@ def test_rows_name_source_reason_and_who() -> None:
         ("in tmem, in no tot_pages: tmem ephemeral put (pages)", "5", "0"),
         ("refused, claim: balloon populate", "1,200 (3 domains)", "0"),
         ("frontswap: stores (refused)", "10 (4)", "0 (0)"),
+    ]
+
+
+def test_crashed_guests_are_counted() -> None:
+    """Domains that a missing page stopped for good have a row of their own."""
+    assert list(memory_rows([MemoryFigures(crashed=3), MemoryFigures()])) == [
+        ("guests crashed for lack of a page", "3", "0")
     ]
 
 

@@ -49,6 +49,17 @@ def verdicts(result: VirtualResult) -> list[Verdict]:
     return [one.verdict for one in fold(result.ordered_at, result.outcomes)]
 
 
+@pytest.mark.rule("A29", "A30")
+def test_guests_that_are_there_may_be_populated_on_demand(tmp_path: Path) -> None:
+    """With guests.on_demand they hold their memory at once, have entries up to max, and stay alive."""
+    sets = ("guests.on_demand=true", "guests.max=128MiB", "arrivals.count=0", "duration=10")
+    result = simulated(tmp_path, "claim", *sets)
+    assert result.violations == ()
+    assert result.crashed == 0
+    assert result.growth["populate on demand"] > 0
+    assert {report.ending for report in result.reports} == {"stopped"}
+
+
 @pytest.mark.rule("H12", "I10")
 def test_three_schemes_on_the_same_burst(tmp_path: Path) -> None:
     """As with processes, naive fails late what it admitted, claim and clamp refuse at once."""

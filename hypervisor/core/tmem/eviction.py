@@ -18,7 +18,7 @@ def evict(host: Host) -> bool:
     """
     tmem = tmem_of(host)
     tmem.statistics.evict_attempts += 1
-    page, client = _victim(tmem, host.current)
+    page, client = _victim(tmem, host.current, host.release.tmem_quota_as_written)
     if page is None or client is None:
         return False
     obj = page.obj
@@ -54,19 +54,20 @@ def relinquish_page(host: Host, order: Order) -> Mfn | None:
     return tmem.page_list.pop()
 
 
-def _victim(tmem: Tmem, current: int) -> tuple[Page | None, Client | None]:
+def _victim(tmem: Tmem, current: int, as_written: bool) -> tuple[Page | None, Client | None]:
     client = tmem.clients.get(current)
-    if client is not None and _over_quota(tmem, client) and client.ephemeral:
+    if client is not None and _over_quota(tmem, client, as_written) and client.ephemeral:
         return next((page for page in client.ephemeral if _evictable(tmem, page)), None), client
     page = next((page for page in tmem.ephemeral if _evictable(tmem, page)), None)
     return page, None if page is None else page.obj.pool.client
 
 
-def _over_quota(tmem: Tmem, client: Client) -> bool:
+def _over_quota(tmem: Tmem, client: Client, as_written: bool) -> bool:
     """As coded in Xen: true when the share of pages is BELOW the share of weight (T30)."""
     if not tmem.weight_total or not client.weight or not client.eph_count:
         return False
-    return 100 * tmem.eph_count // client.eph_count > 100 * tmem.weight_total // client.weight
+    pages, weights = 100 * tmem.eph_count // client.eph_count, 100 * tmem.weight_total // client.weight
+    return pages > weights if as_written else pages < weights
 
 
 def _evictable(tmem: Tmem, page: Page) -> bool:
