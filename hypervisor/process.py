@@ -27,6 +27,8 @@ from hypervisor.core.steps import Caller, Emission, Step
 from hypervisor.core.watch import Watch
 from hypervisor.edge import Clock, SharedEpoch, stop_on_sigterm
 from hypervisor.journal import JournalWriter
+from hypervisor.observatory import Observatory
+from hypervisor.public.observation import OBSERVERS
 from hypervisor.public.requests import Request, VirqEvent
 from hypervisor.public.units import VIRQ_DOM_EXC, Commit, DomId, Seconds
 from hypervisor.session.server import ServerSession
@@ -49,7 +51,7 @@ class ServeConfig:
     host: HostConfig
     release: str
     endpoints: dict[str, str]
-    """{"guests": address, "toolstacks": address}, see hypervisor.transport."""
+    """{"guests": address, "toolstacks": address}, and "observers" for a host that may be watched."""
     host_key: bytes
     """16 to 64 random bytes, from which every domain's secret follows."""
     control_secret: bytes
@@ -78,7 +80,9 @@ class Hypervisor:
         server: Server,
         journal: JournalWriter | None,
         clock: Callable[[], Seconds],
+        observatory: Observatory | None = None,
     ) -> None:
+        self._observatory = observatory
         self._machine = machine
         self._session = session
         self._server = server
@@ -241,6 +245,8 @@ class Hypervisor:
             return
         self._lease_check = now + IDLE_MS
         self._session.check_leases(now)
+        if self._observatory is not None:
+            self._observatory.look(lambda: (self.calls, self.steps), self._refused, self._underway)
         counted = {error: count for error, count in self._session.refusals.items() if count}
         if counted != self._counted:
             self._counted = counted
@@ -308,7 +314,7 @@ def serve(config: ServeConfig, stop: Callable[[], bool]) -> dict[str, Any]:
     ValueError for an impossible host; FileExistsError when the journal is there already.
     """
     semantics = release(config.release)
-    server = Server(config.endpoints)
+    server = Server(config.endpoints, unattended=(OBSERVERS,))
     try:
         machine = Machine(new_host(config.host, semantics))
         session = ServerSession(
@@ -321,7 +327,9 @@ def serve(config: ServeConfig, stop: Callable[[], bool]) -> dict[str, Any]:
         )
         journal = open_journal(config)
         epoch = time.monotonic_ns() if config.epoch_ns is None else config.epoch_ns
-        hypervisor = Hypervisor(machine, session, server, journal, Clock(config.speed, epoch).now)
+        clock = Clock(config.speed, epoch).now
+        observatory = Observatory(machine, session, server, config.control_secret, clock)
+        hypervisor = Hypervisor(machine, session, server, journal, clock, observatory)
         gc.freeze()  # the host stays: the collector need not look at it again and again
         announce(config, server)
         try:

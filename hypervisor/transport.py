@@ -27,6 +27,8 @@ BACKLOG: Final = 1024
 """Connections waiting to be accepted: all guests of a run start at once."""
 HIGH_WATER_MARK: Final = 16_384
 """Messages queued per peer: above the credits of all the domains that one connection carries."""
+UNATTENDED_HIGH_WATER_MARK: Final = 16
+"""Messages that wait, of one peer, at a socket that is looked at only now and then."""
 MAX_IPC_PATH: Final = 107
 """sockaddr_un holds 108 bytes, the last one zero."""
 DRAIN: Final = 256
@@ -83,8 +85,16 @@ def tcp_endpoints(ports: Mapping[str, int], host: str = "127.0.0.1") -> dict[str
 class Server:
     """One ROUTER per role, bound. Poll, then drain, then send."""
 
-    def __init__(self, endpoints: Mapping[str, str]) -> None:
-        """Bind `endpoints` (role to address). Raises `EndpointError`, with nothing left bound."""
+    def __init__(
+        self, endpoints: Mapping[str, str], *, unattended: Iterable[str] = (), heartbeat: bool = True
+    ) -> None:
+        """Bind `endpoints` (role to address). Raises `EndpointError`, with nothing left bound.
+
+        `wait` pays no attention to the `unattended` roles: they are drained now and then, and cost nothing
+        until then. Without `heartbeat` a peer whose process is stopped stays connected.
+        """
+        self._unattended = frozenset(unattended)
+        self._heartbeat = heartbeat
         self._context = zmq.Context()
         self._sockets: dict[str, zmq.Socket[bytes]] = {}
         self._roles: dict[zmq.Socket[bytes], str] = {}
@@ -103,6 +113,10 @@ class Server:
         if endpoint.startswith("ipc://"):
             self._locks.append(lock_ipc(checked(Path(endpoint[len("ipc://") :]))))
         socket = router(self._context)
+        if role in self._unattended:
+            socket.setsockopt(zmq.RCVHWM, UNATTENDED_HIGH_WATER_MARK)
+        if not self._heartbeat:
+            socket.setsockopt(zmq.HEARTBEAT_IVL, 0)
         self._sockets[role] = socket
         self._roles[socket] = role
         try:
@@ -115,7 +129,8 @@ class Server:
                 f"cannot bind {endpoint}: {error.strerror}; choose another address"
             ) from error
         self.endpoints[role] = socket.getsockopt_string(zmq.LAST_ENDPOINT)
-        self._poller.register(socket, zmq.POLLIN)
+        if role not in self._unattended:
+            self._poller.register(socket, zmq.POLLIN)
 
     def wait(self, timeout_ms: int) -> list[str]:
         """The roles at whose sockets something can be received, at the latest after `timeout_ms`."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from launch.errors import UsageError
+from launch.live.access import ACCESS
 from launch.results import LATEST, PIDS, SOCKETS, SOCKETS_PREFIX, start_time
 
 TERM_SECONDS: Final = 10.0
@@ -39,6 +40,8 @@ def clean_run(run: Path) -> list[str]:
         return [f"{run}: still running (pid {running['pid']}): stop it with Ctrl-C or SIGTERM first"]
     done = [_stopped(run, entry) for entry in _entries(run / PIDS)]
     done += [_removed(run, Path(entry["folder"])) for entry in sockets]
+    for path in run.glob(f"*/*/*/{ACCESS}"):
+        path.unlink()  # its secrets open nothing any more
     return [line for line in done if line]
 
 

@@ -15,12 +15,14 @@ from typing import Final
 
 from hypervisor.process import ServeConfig
 from hypervisor.process import serve as serve_host
+from hypervisor.public.observation import OBSERVERS
 from hypervisor.transport import EndpointError, ipc_endpoints, tcp_endpoints
 from launch.cluster.host_config import host_config
 from launch.errors import UsageError
+from launch.live.access import access_of, remove_access, write_access
 from launch.scenario.load import Loaded
 
-ROLES: Final = ("guests", "toolstacks")
+ROLES: Final = ("guests", "toolstacks", OBSERVERS)
 SECRET_FILE: Final = "control-secret"
 JOURNAL: Final = "journal.msgpack"
 
@@ -57,7 +59,11 @@ def _serve(loaded: Loaded, folder: Path, tcp: str | None, as_json: bool) -> int:
             ready=folder / "hypervisor-ready.json",
             stats=folder / "hypervisor.json",
         )
-        serve_host(config, _Attended(folder, secret, as_json))
+        attended = _Attended(folder, secret, loaded.scenario.host.name, as_json)
+        try:
+            serve_host(config, attended)
+        finally:
+            attended.end()
     except EndpointError as error:
         raise UsageError(str(error)) from error
     (folder / SECRET_FILE).unlink(missing_ok=True)
@@ -67,9 +73,10 @@ def _serve(loaded: Loaded, folder: Path, tcp: str | None, as_json: bool) -> int:
 class _Attended:
     """Somebody at the terminal: is told once where to connect, and ends it with Ctrl-C or SIGTERM."""
 
-    def __init__(self, folder: Path, secret: bytes, as_json: bool) -> None:
+    def __init__(self, folder: Path, secret: bytes, host: str, as_json: bool) -> None:
         self._folder = folder
         self._secret = secret
+        self._host = host
         self._as_json = as_json
         self._told = False
         self._stopping = False
@@ -85,8 +92,14 @@ class _Attended:
             self._told = True
             _write_secret(self._folder, self._secret)
             ready = json.loads((self._folder / "hypervisor-ready.json").read_text(encoding="utf-8"))
+            write_access(self._folder, access_of(ready["endpoints"], self._secret, host=self._host))
             _tell(self._folder, ready["endpoints"], self._as_json)
         return self._stopping
+
+    def end(self) -> None:
+        """Take back what was told; a folder that another hypervisor has is left as it is."""
+        if self._told:
+            remove_access(self._folder)
 
 
 def _fresh(journal: Path) -> Path:

@@ -50,6 +50,8 @@ Send = tuple[Role, bytes, bytes]
 CALL_HEAD: Final = msgspec.msgpack.Decoder(tuple[int, int, int, int, msgspec.Raw])
 """Enough of a Call to name it in the refusal when the rest is wrong."""
 REFUSAL_CHARS: Final = 200
+ABSENT_MS: Final = 1000
+"""Leases are looked at ten times a second: after a gap this long it was this process that was stopped."""
 
 
 class ServerSession:
@@ -76,6 +78,7 @@ class ServerSession:
         self._peers: dict[Role, dict[bytes, Peer]] = {Role.GUESTS: {}, Role.TOOLSTACKS: {}}
         self._speakers: dict[Key, Speaker] = {}
         self._closing = False
+        self._looked = 0  # when leases were checked last, real ms
         self.outbox: list[Send] = []
         self.notes: list[Note] = []
         self.received = 0
@@ -249,6 +252,7 @@ class ServerSession:
             reply = self._with_secret(reply, reply.value)
         replies = running.replies
         replies.append(reply)
+        running.speaker.operations += 1
         if len(replies) < len(running.requests) and not running.gone:
             return running.requests[len(replies)]
         self._answer(running)
@@ -299,6 +303,18 @@ class ServerSession:
             frame = encode(Notify(*speaker.key, event))
             self.outbox.append((speaker.peer.role, speaker.peer.routing, frame))
 
+    # ---- for observers
+
+    def name_and_operations(self, key: Key) -> tuple[str, int]:
+        """What a domain called itself, and how many requests it has had answered; ("", 0) for nobody.
+
+        Many speak for domain 0: it has no name, and their requests are added up.
+        """
+        if key[0] == DOMID_DOM0:
+            return "", sum(one.operations for one in self._speakers.values() if one.key[0] == DOMID_DOM0)
+        speaker = self._speakers.get(key)
+        return ("", 0) if speaker is None else (speaker.name, speaker.operations)
+
     # ---- peers and domains that end
 
     def peer_lost(self, role: Role, routing: bytes, now: int) -> None:
@@ -333,8 +349,11 @@ class ServerSession:
         """Note who fell silent. It frees nothing: Xen does not free a domain whose kernel hangs."""
         if self._lease_ms == 0:
             return
+        absent, self._looked = now - self._looked > max(self._lease_ms, ABSENT_MS), now
         for peers in self._peers.values():
             for peer in peers.values():
+                if absent:
+                    peer.heard = now  # it is we who were stopped: nobody could be heard
                 if not peer.silent and now - peer.heard > self._lease_ms:
                     self._note_silence(peer, True, now)
 

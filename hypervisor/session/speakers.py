@@ -30,6 +30,11 @@ def domain_secret(host_key: bytes, domid: DomId, incarnation: int) -> bytes:
     return blake2b(text, key=host_key[:64], digest_size=SECRET_BYTES).digest()
 
 
+def observers_secret(control_secret: bytes) -> bytes:
+    """What an observer must know. It follows from the control secret; nobody gets from it to that."""
+    return blake2b(b"observers", key=control_secret[:64], digest_size=SECRET_BYTES).digest()
+
+
 def same_secret(given: bytes, wanted: bytes) -> bool:
     """Compare without telling by the time it takes how much of it was right."""
     return hmac.compare_digest(given, wanted)
@@ -53,7 +58,7 @@ class RunningCall:
 class Speaker:
     """A domain's incarnation (or a toolstack) as a caller. It outlives the connections it speaks over."""
 
-    __slots__ = ("floor", "in_progress", "key", "name", "peer", "remembered", "virqs")
+    __slots__ = ("floor", "in_progress", "key", "name", "operations", "peer", "remembered", "virqs")
 
     def __init__(self, key: Key, name: str) -> None:
         self.key = key
@@ -63,6 +68,7 @@ class Speaker:
         self.remembered: OrderedDict[int, bytes] = OrderedDict()  # Answer frames by seq, oldest answer first
         self.floor = -1  # the highest seq whose answer has been forgotten
         self.virqs: tuple[int, ...] = ()
+        self.operations = 0  # requests that have had their reply
 
     def remember(self, seq: int, frame: bytes, limit: int) -> None:
         """Keep the answer for a resent Call, forgetting the oldest beyond `limit`."""

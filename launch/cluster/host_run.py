@@ -15,6 +15,7 @@ from tenacity import RetryError, Retrying, retry_if_not_result, stop_after_delay
 from guests.process import GuestProcess, guests_process, read_reports
 from hypervisor.edge import Clock
 from hypervisor.process import ServeConfig, serve_process
+from hypervisor.public.observation import OBSERVERS
 from hypervisor.public.orders import DestroyOrder, LaunchOrder, Outcome
 from hypervisor.public.world import IndefiniteError, RefusedByWireError, World
 from hypervisor.transport import Server, ipc_endpoints, tcp_endpoints
@@ -31,6 +32,7 @@ from launch.cluster.toolstacks import LOOK_MS, Access, Toolstacks
 from launch.faults.book import Act, FaultBook, Verb
 from launch.faults.links import link_notes, real_link
 from launch.faults.rules import compile_rules
+from launch.live.access import access_of, write_access
 from launch.memory_figures import tallies_of, wrong_contents
 from launch.records import append_order, append_outcome, ordered
 from toolstack.builder.build import BuildFailedError
@@ -65,12 +67,13 @@ class HostRun:
         Raises `EndpointError` when the sockets cannot be there.
         """
         self._plan = plan
+        self._scheme = scheme
         self._scenario = plan.scenario
         self._folder = folder
         self._crew = crew
         self._control_secret = secrets.token_bytes(32)
         self._orders_secret = secrets.token_bytes(32)
-        self._endpoints = self._addresses(sockets, ("guests", "toolstacks"))
+        self._endpoints = self._addresses(sockets, ("guests", "toolstacks", OBSERVERS))
         self._server = Server(self._addresses(sockets, (ROLE,)))
         self._desk = Desk(self._server, self._orders_secret)
         self._started: Member | None = None
@@ -189,7 +192,21 @@ class HostRun:
         member = self._crew.start("hypervisor", serve_process, config)
         self._await(lambda: ready.exists() or not member.alive, member)
         self._endpoints = json.loads(ready.read_text(encoding="utf-8"))["endpoints"]  # with real ports
+        self._let_attach()
         return member
+
+    def _let_attach(self) -> None:
+        """Whoever may read the file can watch this host, or attach a shell to it; `run_host` removes it."""
+        access = access_of(
+            self._endpoints,
+            self._control_secret,
+            host=self._scenario.host.name,
+            scheme=self._scheme,
+            repeat=self._plan.repeat,
+            speed=self._scenario.speed,
+            duration=self._scenario.duration,
+        )
+        write_access(self._folder, access)
 
     def _await(self, condition: Callable[[], bool], member: Member) -> None:
         try:

@@ -17,6 +17,7 @@ from launch.cluster.host_run import HostRun, PartyLostError
 from launch.cluster.rounds import Progress, run_every
 from launch.cluster.toolstacks import FOREIGN
 from launch.errors import UsageError
+from launch.live.access import remove_access
 from launch.results import SOCKETS_PREFIX, Results
 from launch.scenario.load import Loaded
 from launch.scenario.models import Scenario
@@ -73,4 +74,5 @@ def run_host(plan: HostPlan, scheme: str, results: Results, say: Progress) -> Ho
             raise  # a fault of our own
         raise UsageError(f"{folder}: {error.strerror}: make room, or choose another --out") from error
     finally:
+        remove_access(folder)
         shutil.rmtree(sockets, ignore_errors=True)

@@ -12,7 +12,7 @@ from typing import Any, Final, get_args
 
 import msgspec
 
-from hypervisor.public import orders, protocol
+from hypervisor.public import observation, orders, protocol
 from hypervisor.public.access import AccessOp
 from hypervisor.public.counterfactual import Counterfactual
 from hypervisor.public.domctl import Domctl, ForeignOp, Sysctl
@@ -34,6 +34,8 @@ _MESSAGES: Final = (
     ("From the hypervisor", protocol.FromHypervisor),
     ("To a toolstack, on the order socket", orders.ToToolstack),
     ("From a toolstack, on the order socket", orders.FromToolstack),
+    ("To the hypervisor, on the observers' socket", observation.Observe | None),
+    ("From the hypervisor, on the observers' socket", observation.Observed),
 )
 _FIELD: Final = re.compile(r"^ {4}(\w+): (.+?)(?: = .+?)?(?:  # (.*))?$")
 
@@ -58,6 +60,19 @@ SECTIONS: Final[tuple[tuple[str, str, object], ...]] = (
     ("Parts", "Arrays without a tag, inside the messages above.", MemoryClaim | NumaNode),
     ("Events", "Carried by Notify.", Event),
     ("Launcher to toolstack", "On the order socket; msgpack maps with a `type` key.", orders.ToToolstack),
+    (
+        "Observers",
+        "Not in Xen: on the observers' socket, out of band. Arrays with tags of their own.",
+        observation.Observe | observation.Observed,
+    ),
+    (
+        "Parts of a snapshot",
+        "Arrays without a tag.",
+        observation.NodeSnapshot
+        | observation.DomainSnapshot
+        | observation.RefusedAllocations
+        | observation.UnderwaySnapshot,
+    ),
     ("Toolstack to launcher", "On the order socket; msgpack maps with a `type` key.", orders.FromToolstack),
 )
 
@@ -132,7 +147,7 @@ def protocol_page(text: str) -> str:
     lines: list[str] = [""]
     for title, union in _MESSAGES:
         lines += [f"**{title}**", "", "| message | tag | fields |", "|---|---|---|"]
-        lines += [_row(struct) for struct in get_args(union)]
+        lines += [_row(struct) for struct in get_args(union) if struct is not type(None)]
         lines.append("")
     return _TABLES.sub(lambda _: "\n".join(lines) + "\n", text)
 

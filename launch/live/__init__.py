@@ -1,0 +1,1 @@
+"""Watching and steering what runs: snapshots, metrics, the live view, the shell."""
