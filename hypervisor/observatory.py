@@ -78,6 +78,7 @@ class Observatory:
             xen_pages=host.xen_pages,
             tmem_pages=tmem_pages(host),
             calls=calls,
+            requests=self._machine.submitted,
             steps=steps,
             nodes=observed_nodes(host),
             domains=tuple(

@@ -20,6 +20,7 @@ from hypervisor.transport import EndpointError, ipc_endpoints, tcp_endpoints
 from launch.cluster.host_config import host_config
 from launch.errors import UsageError
 from launch.live.access import access_of, remove_access, write_access
+from launch.live.metrics import LOOPBACK, Metrics, metrics_served
 from launch.scenario.load import Loaded
 
 ROLES: Final = ("guests", "toolstacks", OBSERVERS)
@@ -27,22 +28,28 @@ SECRET_FILE: Final = "control-secret"
 JOURNAL: Final = "journal.msgpack"
 
 
-def serve(loaded: Loaded, directory: Path | None, tcp: str | None, as_json: bool) -> int:
-    """Serve until SIGINT or SIGTERM; 0. Meanwhile the control secret is in a file only its owner can read.
+def serve(
+    loaded: Loaded,
+    directory: Path | None,
+    tcp: str | None,
+    as_json: bool,
+    metrics: Metrics = (None, LOOPBACK),
+) -> int:
+    """Serve until SIGINT or SIGTERM; 0. Meanwhile its secrets are in files only their owner can read.
 
     Raises `UsageError` when an address or the folder cannot be used.
     """
     if directory is not None:
-        return _serve(loaded, directory, tcp, as_json)
+        return _serve(loaded, directory, tcp, as_json, metrics)
     folder = Path(tempfile.mkdtemp(prefix="claimlab-"))
     try:
-        return _serve(loaded, folder, tcp, as_json)
+        return _serve(loaded, folder, tcp, as_json, metrics)
     except UsageError:
         shutil.rmtree(folder, ignore_errors=True)  # ours, and nobody was told of it
         raise
 
 
-def _serve(loaded: Loaded, folder: Path, tcp: str | None, as_json: bool) -> int:
+def _serve(loaded: Loaded, folder: Path, tcp: str | None, as_json: bool, metrics: Metrics) -> int:
     try:
         endpoints = ipc_endpoints(folder, ROLES)  # checks the folder, also where tcp is used
         if tcp is not None:
@@ -59,11 +66,12 @@ def _serve(loaded: Loaded, folder: Path, tcp: str | None, as_json: bool) -> int:
             ready=folder / "hypervisor-ready.json",
             stats=folder / "hypervisor.json",
         )
-        attended = _Attended(folder, secret, loaded.scenario.host.name, as_json)
-        try:
-            serve_host(config, attended)
-        finally:
-            attended.end()
+        with metrics_served(folder, *metrics) as url:
+            attended = _Attended(folder, secret, loaded.scenario.host.name, url, as_json)
+            try:
+                serve_host(config, attended)
+            finally:
+                attended.end()
     except EndpointError as error:
         raise UsageError(str(error)) from error
     (folder / SECRET_FILE).unlink(missing_ok=True)
@@ -73,10 +81,11 @@ def _serve(loaded: Loaded, folder: Path, tcp: str | None, as_json: bool) -> int:
 class _Attended:
     """Somebody at the terminal: is told once where to connect, and ends it with Ctrl-C or SIGTERM."""
 
-    def __init__(self, folder: Path, secret: bytes, host: str, as_json: bool) -> None:
+    def __init__(self, folder: Path, secret: bytes, host: str, metrics: str | None, as_json: bool) -> None:
         self._folder = folder
         self._secret = secret
         self._host = host
+        self._metrics = metrics
         self._as_json = as_json
         self._told = False
         self._stopping = False
@@ -93,7 +102,7 @@ class _Attended:
             _write_secret(self._folder, self._secret)
             ready = json.loads((self._folder / "hypervisor-ready.json").read_text(encoding="utf-8"))
             write_access(self._folder, access_of(ready["endpoints"], self._secret, host=self._host))
-            _tell(self._folder, ready["endpoints"], self._as_json)
+            _tell(self._folder, ready["endpoints"], self._metrics, self._as_json)
         return self._stopping
 
     def end(self) -> None:
@@ -114,8 +123,10 @@ def _write_secret(folder: Path, secret: bytes) -> None:
         file.write(secret.hex() + "\n")
 
 
-def _tell(folder: Path, endpoints: dict[str, str], as_json: bool) -> None:
+def _tell(folder: Path, endpoints: dict[str, str], metrics: str | None, as_json: bool) -> None:
     told = {**endpoints, "control_secret_file": str(folder / SECRET_FILE), "journal": str(folder / JOURNAL)}
+    if metrics is not None:
+        told["metrics"] = metrics
     if as_json:
         print(json.dumps(told), flush=True)
         return

@@ -68,6 +68,11 @@ class Machine:
         """Number of the last atomic step done; 0 before the first."""
         return self.host.commit
 
+    @property
+    def submitted(self) -> int:
+        """Requests taken in so far."""
+        return self._submitted
+
     def submit(self, caller: Caller, request: Request) -> Operation:
         """Take a request in; nothing of it is done yet. A paused domain's request is parked."""
         self._submitted += 1

@@ -92,6 +92,8 @@ class Snapshot(Struct, frozen=True, array_like=True, tag=1):
     """Ephemeral pages and lists of tmem, which belong to no domain and can be had back (T19)."""
     calls: int
     """Messages with requests taken in."""
+    requests: int
+    """Requests taken in: a multicall is several."""
     steps: int
     """Atomic steps done."""
     nodes: tuple[NodeSnapshot, ...]

@@ -26,6 +26,15 @@ JsonOption: TypeAlias = Annotated[
 SchemeOption: TypeAlias = Annotated[
     str | None, typer.Option("--scheme", metavar="A,B", help="Schemes to run, instead of the scenario's.")
 ]
+MetricsOption: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--metrics", metavar="PORT", min=0, max=65535, help="Serve Prometheus text; 0 is a free port."
+    ),
+]
+MetricsAddressOption: TypeAlias = Annotated[
+    str, typer.Option(metavar="ADDRESS", help="Where --metrics listens.", show_default=True)
+]
 
 
 def scheme_names(scheme: str | None) -> list[str] | None:

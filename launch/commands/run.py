@@ -10,6 +10,8 @@ from launch.cluster.run import check_run, run_scenario
 from launch.commands.judging import JudgeOption, judged
 from launch.commands.options import (
     JsonOption,
+    MetricsAddressOption,
+    MetricsOption,
     OutOption,
     ScenarioArgument,
     SchemeOption,
@@ -20,6 +22,7 @@ from launch.commands.options import (
 from launch.commands.showing import leave, show
 from launch.errors import UsageError
 from launch.judge.report import RunJudgement
+from launch.live.metrics import LOOPBACK, Metrics, metrics_served
 from launch.results import Results, open_results
 from launch.scenario.load import Loaded, load_scenario
 from launch.scenario.world import check_behaviour, check_traces
@@ -34,6 +37,8 @@ def run(
     sets: SetOption = None,
     out: OutOption = None,
     judge: JudgeOption = None,
+    metrics: MetricsOption = None,
+    metrics_address: MetricsAddressOption = LOOPBACK,
     json: JsonOption = False,
 ) -> None:
     """Launch a cluster of guests, let toolstacks build domains under rival schemes, and say who was right."""
@@ -42,17 +47,22 @@ def run(
     check_behaviour(loaded)
     check_run(loaded)
     results = open_results(loaded, out, datetime.now(UTC))
-    report, judgement = _run(loaded, results, judge)
+    report, judgement = _run(loaded, results, judge, (metrics, metrics_address))
     show(report, results.path, json, judgement)
     leave(report)
 
 
-def _run(loaded: Loaded, results: Results, judge: bool | None) -> tuple[Report, RunJudgement | None]:
+def _run(
+    loaded: Loaded, results: Results, judge: bool | None, metrics: Metrics
+) -> tuple[Report, RunJudgement | None]:
     """However it ends, `latest` is the run that was tried last; one that could not be had leaves nothing."""
     progress = Console(stderr=True, highlight=False)
     worth_keeping = True
     try:
-        report = run_scenario(loaded, results, progress.print)
+        with metrics_served(results.path, *metrics) as url:
+            if url is not None:
+                progress.print(f"metrics: {url}", soft_wrap=True)
+            report = run_scenario(loaded, results, progress.print)
         results.write_summary(report.summary.to_json(), markdown(report))
         judgement = judged(results, judge, progress.print)
         if judgement is not None:
