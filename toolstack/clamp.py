@@ -105,12 +105,12 @@ class Clamp(Scheme):
 
     async def admit_before_create(self, launch: Launch) -> bool:
         """Clamp, check, and admit; two launches of this toolstack never clamp at once."""
-        await self._in_turn.run(launch.world, self._clamp(launch))
+        await self._in_turn.run(launch.world, lambda: self._clamp(launch))
         return True
 
     async def release(self, launch: Launch) -> None:
         """Give the domains back what this launch needed of them, and nobody else still does."""
-        await self._in_turn.run(launch.world, self._restore(launch))
+        await self._in_turn.run(launch.world, lambda: self._restore(launch))
 
     # ---- P2, steps 1 to 5
 

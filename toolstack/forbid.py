@@ -59,11 +59,11 @@ class Forbid(Pinning):
         self._serving = True
         try:
             while True:
-                await self._in_turn.run(world, self._pin_new(world))
+                await self._in_turn.run(world, lambda: self._pin_new(world))
                 await world.sleep(self._look)
         except (CancelledError, Exception):
             self._serving = False
-            await self._in_turn.run(world, self._limits.apply(world, {}))
+            await self._in_turn.run(world, lambda: self._limits.apply(world, {}))
             raise
 
     async def _pin_new(self, world: CountingWorld) -> None:

@@ -49,13 +49,13 @@ class Freeze(Scheme):
 
     async def admit_before_create(self, launch: Launch) -> bool:
         """Freeze, flush what is missing, and admit; two launches of this toolstack never flush at once."""
-        await self._in_turn.run(launch.world, self._admit(launch))
+        await self._in_turn.run(launch.world, lambda: self._admit(launch))
         return True
 
     async def release(self, launch: Launch) -> None:
         """Thaw, once no launch is under way."""
         self._promises.remove(launch)
-        await self._in_turn.run(launch.world, self._freeze.let_go(launch.world, launch.order.order))
+        await self._in_turn.run(launch.world, lambda: self._freeze.let_go(launch.world, launch.order.order))
 
     async def _admit(self, launch: Launch) -> None:
         await self._freeze.hold(launch.world, launch.order.order)

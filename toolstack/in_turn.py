@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -18,15 +18,18 @@ class InTurn:
     def __init__(self) -> None:
         self._last: Task[Any] | None = None
 
-    async def run(self, world: World | CountingWorld, body: Coroutine[Any, Any, T]) -> T:
-        """The body's result. A caller that is cancelled while it waits does not stop the body."""
+    async def run(self, world: World | CountingWorld, body: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """What the body returns; it is made when its turn comes.
+
+        A caller that is cancelled while it waits does not stop it.
+        """
         previous = self._last
 
         async def turn() -> T:
             if previous is not None:
                 with suppress(Exception):  # whoever asked for it has been told
                     await previous
-            return await body
+            return await body()
 
         task = world.spawn(turn(), "in turn")
         self._last = task

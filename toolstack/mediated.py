@@ -13,6 +13,7 @@ and increase_reservation) are mediated; tmem puts and unshare copies are not.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
@@ -56,7 +57,7 @@ class Mediated(Scheme):
 
     async def admit_before_create(self, launch: Launch) -> bool:
         """Free, and neither promised nor allowed to anybody."""
-        await self._in_turn.run(launch.world, self._admit(launch))
+        await self._in_turn.run(launch.world, lambda: self._admit(launch))
         return True
 
     async def release(self, launch: Launch) -> None:
@@ -80,7 +81,7 @@ class Mediated(Scheme):
             while True:
                 event = await world.next_event()
                 if isinstance(event, GrowthEvent):
-                    await self._in_turn.run(world, self._heard(world, event))
+                    await self._in_turn.run(world, partial(self._heard, world, event))
         except (CancelledError, Exception):
             await world.hypercall(Mediate(False))
             raise

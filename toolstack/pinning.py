@@ -35,12 +35,12 @@ class Pinning(Scheme):
 
     async def admit_before_create(self, launch: Launch) -> bool:
         """Pin everybody, add up, and admit."""
-        await self._in_turn.run(launch.world, self._admit(launch))
+        await self._in_turn.run(launch.world, lambda: self._admit(launch))
         return True
 
     async def release(self, launch: Launch) -> None:
         """The promise is over."""
-        await self._in_turn.run(launch.world, self._release(launch))
+        await self._in_turn.run(launch.world, lambda: self._release(launch))
 
     def _lasting(self) -> bool:
         """True while pins are to stay."""

@@ -53,7 +53,7 @@ class Static(Scheme):
 
     async def admit_before_create(self, launch: Launch) -> bool:
         """Add up, and admit; two launches of this toolstack never count at once."""
-        await self._in_turn.run(launch.world, self._admit(launch))
+        await self._in_turn.run(launch.world, lambda: self._admit(launch))
         return True
 
     async def release(self, launch: Launch) -> None:
