@@ -68,6 +68,7 @@ class Execution:
         self._loop = Loop()
         self._calls: dict[int, Call] = {}  # by operation number
         self._worlds: list[PartyWorld] = []
+        self._acting: list[tuple[PartyWorld, Task[None]]] = []
         self._books = Books(host, self._pending)
         parties = self._world.parties(self.scene)
         self.names = tuple(party.name for party in parties)
@@ -89,7 +90,9 @@ class Execution:
             acts = tuple(
                 act for number, act in enumerate(party.acts) if kept is None or (index, number) in kept
             )
-            self._loop.spawn(self._act(self._worlds[index], acts), party.name)
+            task = self._loop.spawn(self._act(self._worlds[index], acts), party.name)
+            if party.domid == DOMID_DOM0:  # a guest that was paused need not end
+                self._acting.append((self._worlds[index], task))
         self._settle()
 
     def _forget_the_beginning(self) -> None:
@@ -236,12 +239,20 @@ class Execution:
         while not (stop_at_violation and scene.violations):
             moves = self.enabled()
             if not moves:
+                self._look_for_waiting()
                 self._world.at_end(scene)
                 return
             if len(self.records) >= MOST_STEPS:
                 self.cut = True
                 return
             self.take(choose(moves))
+
+    def _look_for_waiting(self) -> None:
+        """What somebody in dom0 still waits for never comes, unless his own clock was stopped at `until`."""
+        for world, task in self._acting:
+            if not task.done() and not world.timers:
+                text = f"{world.name} still waits, and nobody can move any more"
+                self.scene.violate("never ended", text)
 
     def outcome(self) -> str:
         """The class of its end."""

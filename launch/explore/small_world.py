@@ -21,7 +21,8 @@
 
 Every atomic step of every party's hypercalls is a scheduling point. Beside what the world itself calls a
 violation, every invariant of the core is checked after every step (launch/check/books.py), and a launch that
-fails after its admission, or is refused although its memory was there, is one (launches.py). A world must
+fails after its admission, or is refused although its memory was there, is one (launches.py); so is a party
+in dom0 that still waits when nobody can move (execution.py). A world must
 know of no switch that plants a bug: the same rules judge it switched on and off.
 
 Parties share nothing but the host: what one keeps in a Python object no other party may read, for the
