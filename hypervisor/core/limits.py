@@ -34,6 +34,8 @@ POOL_SLICE: Final[Pages] = 256
 def claim_pages(host: Host, caller: Caller, request: ClaimPages) -> Steps:
     """XENMEM_claim_pages: one step under page_alloc_lock and heap_lock (P5)."""
     yield _claim(request.domid)
+    if not host.release.claim_pages:
+        return Result(-Errno.ENOSYS)
     if host.llc_coloring and host.release.claim_coloring_refused:
         return Result(-Errno.EOPNOTSUPP)
     if request.start_extent and host.release.claim_start_extent_checked:

@@ -16,6 +16,8 @@ class Release:
     """Semantic switches of one release; each names the rule or the commit it comes from."""
 
     name: str
+    claim_pages: bool
+    """65c9792df6, 4.3: XENMEM_claim_pages exists; a hypervisor without it answers -ENOSYS (L3)."""
     no_refcount_barred_from_claim: bool
     """C17 third arm, since 4.6 (17294e69c4): a page outside tot_pages never leans on a claim."""
     free_regrows_claim: bool
@@ -78,6 +80,7 @@ class Release:
 
 _4_12: Final = Release(
     name="4.12",
+    claim_pages=True,
     no_refcount_barred_from_claim=True,
     free_regrows_claim=True,
     claim_consumed_at_alloc=False,
