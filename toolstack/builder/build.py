@@ -14,12 +14,12 @@ from hypervisor.public.pod import SetPodTarget
 from hypervisor.public.points import point
 from hypervisor.public.units import Commit, DomId, Pages, Run, Runs, Seconds
 from hypervisor.public.world import World
-from toolstack.builder.hvm import hvm_4_3, hvm_4_17, hvm_pod_4_3, hvm_pod_4_17, populated_by_hvm
+from toolstack.builder.hvm import hvm_4_3, hvm_4_4, hvm_4_17, hvm_pod_4_3, hvm_pod_4_17, populated_by_hvm
 from toolstack.builder.plan import Attempt, ClaimHere, Plan, PodTargetHere
 from toolstack.builder.pv import pv_4_3, pv_4_17
 
 BUILDERS: Final[Mapping[str, Callable[[Pages], Plan]]] = MappingProxyType(
-    {"pv-4.17": pv_4_17, "hvm-4.17": hvm_4_17, "pv-4.3": pv_4_3, "hvm-4.3": hvm_4_3}
+    {"pv-4.17": pv_4_17, "hvm-4.17": hvm_4_17, "pv-4.3": pv_4_3, "hvm-4.3": hvm_4_3, "hvm-4.4": hvm_4_4}
 )
 POD_BUILDERS: Final[Mapping[str, Callable[[Pages, Pages], Plan]]] = MappingProxyType(
     {"hvm-4.17": hvm_pod_4_17, "hvm-4.3": hvm_pod_4_3}

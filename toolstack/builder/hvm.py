@@ -40,6 +40,13 @@ def hvm_4_3(pages: Pages) -> Plan:
     yield from _ram(pages)
 
 
+def hvm_4_4(pages: Pages) -> Plan:
+    """hvm_4_3 as 46b5f0fd1f mended it for 4.4: what is claimed is a total (L5)."""
+    yield from _low_pages(pages)
+    yield ClaimHere(max(pages - VGA_HOLE, 0))
+    yield from _ram(pages)
+
+
 def hvm_pod_4_17(pages: Pages, max_pages: Pages) -> Plan:
     """Memory below maxmem: claim, then the cache, then every gfn up to maxmem marked (L7, A29)."""
     yield ClaimHere(max(pages - VGA_HOLE, 0))
