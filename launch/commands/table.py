@@ -28,6 +28,7 @@ COMMANDS: Final = MappingProxyType(
         "check-toolstack": "launch.commands.check_toolstack",
         "conform": "launch.commands.conform",
         "explore": "launch.commands.explore",
+        "museum": "launch.commands.museum",
     }
 )
 """Name, and the module whose function of that name (hyphens become underscores) is the command."""

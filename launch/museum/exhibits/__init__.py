@@ -1,0 +1,1 @@
+"""The exhibits, by what was at fault."""

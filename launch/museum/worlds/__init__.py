@@ -1,0 +1,1 @@
+"""Small worlds in which the exhibits happen; they know of no switch."""
