@@ -19,6 +19,7 @@ from launch.commands.options import (
     SetOption,
     scheme_names,
 )
+from launch.commands.reporting import ReportOption, reported
 from launch.commands.showing import leave, show
 from launch.errors import UsageError
 from launch.judge.report import RunJudgement
@@ -37,6 +38,7 @@ def run(
     sets: SetOption = None,
     out: OutOption = None,
     judge: JudgeOption = None,
+    report: ReportOption = None,
     metrics: MetricsOption = None,
     metrics_address: MetricsAddressOption = LOOPBACK,
     json: JsonOption = False,
@@ -47,9 +49,11 @@ def run(
     check_behaviour(loaded)
     check_run(loaded)
     results = open_results(loaded, out, datetime.now(UTC))
-    report, judgement = _run(loaded, results, judge, (metrics, metrics_address))
-    show(report, results.path, json, judgement)
-    leave(report)
+    summary, judgement = _run(loaded, results, judge, (metrics, metrics_address))
+    progress = Console(stderr=True, highlight=False).print
+    reported(results, report, judgement is not None, progress)
+    show(summary, results.path, json, judgement)
+    leave(summary)
 
 
 def _run(

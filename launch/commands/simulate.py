@@ -17,6 +17,7 @@ from launch.commands.options import (
     SetOption,
     scheme_names,
 )
+from launch.commands.reporting import ReportOption, reported
 from launch.commands.showing import leave, show
 from launch.errors import UsageError
 from launch.results import Results, open_results
@@ -34,6 +35,7 @@ def simulate(
     sets: SetOption = None,
     out: OutOption = None,
     judge: JudgeOption = None,
+    report: ReportOption = None,
     json: JsonOption = False,
 ) -> None:
     """Run a scenario in virtual time: the same parties in one thread. The same seed gives the same run.
@@ -46,10 +48,13 @@ def simulate(
     check_simulation(loaded)
     results = None if out is None else open_results(loaded, out, datetime.now(UTC))
     progress = Console(stderr=True, highlight=False).print
-    report = _simulate(loaded, results, progress)
-    judgement = None if results is None else judged(results, judge, progress)
-    show(report, None if results is None else results.path, json, judgement)
-    leave(report)
+    summary = _simulate(loaded, results, progress)
+    judgement = None
+    if results is not None:
+        judgement = judged(results, judge, progress)
+        reported(results, report, judgement is not None, progress)
+    show(summary, None if results is None else results.path, json, judgement)
+    leave(summary)
 
 
 def _simulate(loaded: Loaded, results: Results | None, progress: Progress) -> Report:

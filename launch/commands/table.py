@@ -24,6 +24,7 @@ COMMANDS: Final = MappingProxyType(
         "debate": "launch.commands.debate",
         "check": "launch.commands.check",
         "judge": "launch.commands.judge",
+        "report": "launch.commands.report",
         "compare": "launch.commands.compare",
         "check-toolstack": "launch.commands.check_toolstack",
         "conform": "launch.commands.conform",

@@ -75,9 +75,9 @@ class RunJudgement:
         for hosts in self.schemes.values():
             for host in hosts:
                 for launch in host.launches:
-                    yield from (f"{host.name}: order {launch.order}: {text}" for text in _launch(launch))
+                    yield from (f"{host.name}: order {launch.order}: {text}" for text in launch_lines(launch))
                 for guest in host.guests:
-                    yield from (f"{host.name}: {_guest_name(guest)}: {text}" for text in _guest(guest))
+                    yield from (f"{host.name}: {guest_name(guest)}: {text}" for text in guest_lines(guest))
 
     def table(self) -> Table:
         """For the terminal."""
@@ -125,7 +125,8 @@ def _cell(value: float | None) -> str:
 # ---- witnesses
 
 
-def _launch(one: LaunchJudgement) -> Iterator[str]:
+def launch_lines(one: LaunchJudgement) -> Iterator[str]:
+    """What was wrong with its decision, what moved meanwhile, and how it failed: a line each."""
     fit, window, failure = one.fit, one.window, one.failure
     wrong = one.judgement not in (Judgement.GRANTED, Judgement.REFUSED, Judgement.UNJUDGED)
     if fit is not None and wrong:
@@ -164,11 +165,13 @@ def _mover(one: Mover) -> str:
     )
 
 
-def _guest_name(one: GuestJudgement) -> str:
+def guest_name(one: GuestJudgement) -> str:
+    """For readers."""
     return f"domain {one.domid}" + ("" if one.launch is None else f" (launch {one.launch})")
 
 
-def _guest(guest: GuestJudgement) -> Iterator[str]:
+def guest_lines(guest: GuestJudgement) -> Iterator[str]:
+    """What it was refused while memory was free: a line for each cause."""
     shown: Sequence[Refused] = [
         one for one in guest.refused if one.times_while_free and one.cause is not Cause.OWN_MAXIMUM
     ]

@@ -1,0 +1,1 @@
+"""A run for readers: one page that opens from disk, and a trace for the viewers of traces."""

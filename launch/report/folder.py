@@ -1,0 +1,205 @@
+"""Everything that a page says of a run, read from its folder; the journals only when they are wanted."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Final, cast
+
+import msgspec
+
+from hypervisor.journal import JournalError, JournalReader
+from launch.check.finding import EvidenceError, UnknownError
+from launch.check.host import JOURNAL
+from launch.check.run import host_folders
+from launch.errors import UsageError
+from launch.judge.evidence import EvidenceFault, folder_evidence
+from launch.judge.judge import HostEvidence
+from launch.judge.run import ALONE, Tell, journal_bytes, judge_run_folder, to_document
+from launch.judge.verdict import HostJudgement
+from launch.report.chosen import chosen_domains
+from launch.report.reading import NOTHING, read_host
+from launch.report.story import HostStory
+from launch.report.wanted import wanted
+from launch.summary import Summary
+
+HOSTS_DRAWN: Final = 12
+"""Hosts with curves and diagrams: the first repeats of every scheme. Tables count them all."""
+POINTS: Final = 150_000
+"""Points of all curves of a page together: it stays below 10 MB."""
+CURVES_OF_HOST: Final = 50
+FEWEST, MOST = 200, 1200
+"""Points of one curve."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostFolder:
+    """One host, and what was found out about it."""
+
+    name: str
+    """SCHEME/REPEAT/HOST, or the folder's own name."""
+    scheme: str
+    repeat: int
+    evidence: HostEvidence
+    judgement: HostJudgement | None
+    story: HostStory | None
+    """None when its journal was not read."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """One run."""
+
+    path: Path
+    name: str
+    scenario: Mapping[str, Any]
+    """scenario.json; empty when there is none."""
+    summary: Summary | None
+    """None when the run did not come to its end, or a single host is looked at."""
+    remarks: tuple[str, ...]
+    """Violations, leftovers and notes: the bullets of summary.md."""
+    hosts: tuple[HostFolder, ...]
+    """By scheme in the scenario's order, then by repeat."""
+
+    @property
+    def judged(self) -> bool:
+        """Every host was."""
+        return all(host.judgement is not None for host in self.hosts)
+
+
+class _Judged(msgspec.Struct):
+    """What of judge.json is read."""
+
+    hosts: tuple[HostJudgement, ...]
+
+
+def read_run(run: Path, tell: Tell, *, replay: bool = True, jobs: int | None = None) -> RunFolder:
+    """Read RUN, or the folder of one host; judge it first where nobody has, if `replay`.
+
+    UsageError for what is no run, or for a journal that cannot be judged.
+    """
+    folders = host_folders(run)
+    workers = jobs or os.cpu_count() or 1
+    evidence = [_evidence(folder) for folder in folders]
+    judgements = _judgements(run, tell, replay, workers)
+    names = [folder.name if folder == run else str(folder.relative_to(run)) for folder in folders]
+    stories: Mapping[str, HostStory] = {}
+    if replay:
+        stories = _stories(run, list(zip(names, folders, strict=True)), judgements, workers)
+    hosts = [
+        HostFolder(name, *_place(name), one, judgements.get(name), stories.get(name))
+        for name, one in zip(names, evidence, strict=True)
+    ]
+    scenario = _document(run / "scenario.json")
+    return RunFolder(
+        path=run,
+        name=run.resolve().name,
+        scenario=scenario,
+        summary=_summary(run),
+        remarks=tuple(_remarks(run)),
+        hosts=tuple(_in_order(hosts, [str(one) for one in scenario.get("schemes", ())])),
+    )
+
+
+def _place(name: str) -> tuple[str, int]:
+    """Scheme and repeat."""
+    parts = name.split("/")
+    return (parts[0], int(parts[1])) if len(parts) == 3 and parts[1].isdigit() else (name, 1)
+
+
+def _in_order(hosts: Sequence[HostFolder], schemes: Sequence[str]) -> Sequence[HostFolder]:
+    rank = {scheme: index for index, scheme in enumerate(schemes)}
+    return sorted(hosts, key=lambda one: (rank.get(one.scheme, len(rank)), one.scheme, one.repeat, one.name))
+
+
+# ---- what stands in files
+
+
+def _evidence(folder: Path) -> HostEvidence:
+    try:
+        return folder_evidence(folder)
+    except EvidenceFault as error:
+        text = f"{folder}: its orders.jsonl, outcomes.jsonl or guests/ are not what a run leaves"
+        raise UsageError(f"{text}: {error}") from error
+
+
+def _document(path: Path) -> Mapping[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return cast(dict[str, Any], content) if isinstance(content, dict) else {}
+
+
+def _summary(run: Path) -> Summary | None:
+    try:
+        return msgspec.json.decode((run / "summary.json").read_bytes(), type=Summary)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def _remarks(run: Path) -> Sequence[str]:
+    try:
+        lines = (run / "summary.md").read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return ()
+    return [line.removeprefix("- ") for line in lines if line.startswith("- ")]
+
+
+# ---- what stands in journals
+
+
+def _judgements(run: Path, tell: Tell, replay: bool, jobs: int) -> Mapping[str, HostJudgement]:
+    """By host; judge.json when it is there, else judged now, and none without `replay`."""
+    path = run / "judge.json"
+    try:
+        hosts = msgspec.json.decode(path.read_bytes(), type=_Judged).hosts
+        return {host.name: host for host in hosts}
+    except (OSError, msgspec.DecodeError):
+        pass  # not judged yet, or by another version
+    if not replay:
+        return {}
+    judgement = judge_run_folder(run, jobs, tell)
+    if (run / "scenario.json").is_file():
+        path.write_bytes(to_document(judgement))
+    return {host.name: host for hosts in judgement.schemes.values() for host in hosts}
+
+
+def _stories(
+    run: Path, hosts: Sequence[tuple[str, Path]], judgements: Mapping[str, HostJudgement], jobs: int
+) -> Mapping[str, HostStory]:
+    """Of the hosts that are drawn, several at a time."""
+    drawn = sorted(hosts, key=lambda one: (_place(one[0])[1], one[0]))[:HOSTS_DRAWN]
+    limit = min(max(POINTS // (len(drawn) * CURVES_OF_HOST), FEWEST), MOST)
+    work = partial(_story, limit)
+    tasks = [(name, folder, judgements.get(name)) for name, folder in drawn]
+    if min(jobs, len(tasks)) < 2 or journal_bytes(run) <= ALONE:
+        found = [work(*task) for task in tasks]
+    else:
+        with ProcessPoolExecutor(min(jobs, len(tasks)), get_context("spawn")) as executor:
+            found = list(executor.map(work, *zip(*tasks, strict=True)))
+    return {story.name: story for story in found}
+
+
+def _story(limit: int, name: str, folder: Path, judgement: HostJudgement | None) -> HostStory:
+    evidence = _evidence(folder)
+    try:
+        with (folder / JOURNAL).open("rb") as file:
+            return read_host(
+                JournalReader(file),
+                evidence.outcomes,
+                name,
+                chosen_domains(evidence, judgement),
+                NOTHING if judgement is None else wanted(judgement),
+                limit,
+            )
+    except OSError as error:
+        raise UsageError(f"{folder}/{JOURNAL}: {error.strerror}: nothing can be shown without it") from error
+    except (EvidenceError, UnknownError, JournalError) as error:
+        raise UsageError(f"{folder}: cannot be replayed: {error} (claimlab check says more)") from error

@@ -1,0 +1,87 @@
+"""The page: one file that needs no network, with everything in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]  # plotly ships no annotations
+
+from launch.report.charts import host_charts
+from launch.report.diagram import Diagram, diagram
+from launch.report.figures import comparison, rows
+from launch.report.folder import RunFolder
+from launch.report.settings import settings_changed
+from launch.report.verdict import Verdict, verdict
+from launch.report.witness import Witness, witnesses
+
+TEMPLATES: Final = Path(__file__).parent / "templates"
+DIAGRAMS: Final = 80
+"""Witnesses that a page draws; the others it lists."""
+
+
+def report_page(runs: Sequence[RunFolder]) -> str:
+    """HTML of one run, or of two side by side."""
+    table = comparison(runs)
+    drawn, listed = _witnesses(runs)
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    hosts = [(run, host) for run in runs for host in run.hosts]
+    several = len(runs) > 1
+    charts: list[dict[str, Any]] = []
+    for run, host in hosts:
+        document = host_charts(host)
+        if several:
+            document["name"] = f"{run.name}: {host.name}"
+        charts.append(document)
+    plotly: str = get_plotlyjs()
+    return environment.get_template("report.html.j2").render(
+        title=table.heading,
+        verdicts=_verdicts(runs),
+        table=table,
+        rows=rows(table),
+        repeats=max((len(column.cells) for column in table.columns), default=0),
+        settings=settings_changed(*runs) if several else (),
+        several=several,
+        charts=charts,
+        drawn=drawn,
+        listed=listed,
+        kinds=sorted({kind for one, _ in drawn for kind in one.kinds}),
+        whole=all(host.story is not None for _, host in hosts),
+        replayed=any(host.story is not None for _, host in hosts),
+        complaints=[
+            f"{host.name}: {host.story.complaint}" for _, host in hosts if host.story and host.story.complaint
+        ],
+        path=runs[0].path,
+        plotly=plotly,
+    )
+
+
+def _verdicts(runs: Sequence[RunFolder]) -> list[Verdict]:
+    return [verdict(run) for run in runs]
+
+
+def _witnesses(runs: Sequence[RunFolder]) -> tuple[list[tuple[Witness, Diagram]], list[Witness]]:
+    """Those with a diagram, and the others."""
+    drawn: list[tuple[Witness, Diagram]] = []
+    listed: list[Witness] = []
+    for run in runs:
+        for host in run.hosts:
+            if host.story is None or host.judgement is None:
+                continue
+            callers = {move.caller for move in host.story.moves.values()}
+            toolstacks = sorted(incarnation for domid, incarnation in callers if domid == 0)
+            for one in witnesses(host.judgement, host.story):
+                picture = diagram(one, toolstacks) if len(drawn) < DIAGRAMS else None
+                if picture is None:
+                    listed.append(one)
+                else:
+                    drawn.append((one, picture))
+    return drawn, listed
