@@ -31,7 +31,6 @@ class Interrupted(BaseException):
 
 app = typer.Typer(
     cls=CommandTable,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Claims (XENMEM_claim_pages) against max_pages clamping: real processes race for one host's memory.",
 )

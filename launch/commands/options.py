@@ -7,8 +7,24 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from launch.scenario.document import built_in_names
+from toolstack.registry import known_schemes
+
+
+def _scenario_names(incomplete: str) -> list[str]:
+    """For the shell: built-in names; files complete by themselves where none fits."""
+    return [name for name in built_in_names() if name.startswith(incomplete)]
+
+
+def _scheme_lists(incomplete: str) -> list[str]:
+    """For the shell: the last name of a list A,B."""
+    before, comma, last = incomplete.rpartition(",")
+    return [f"{before}{comma}{name}" for name in known_schemes() if name.startswith(last)]
+
+
 ScenarioArgument: TypeAlias = Annotated[
-    str, typer.Argument(help="A scenario file, or the name of a built-in one.")
+    str,
+    typer.Argument(help="A scenario file, or the name of a built-in one.", autocompletion=_scenario_names),
 ]
 SetOption: TypeAlias = Annotated[
     list[str] | None,
@@ -24,7 +40,13 @@ JsonOption: TypeAlias = Annotated[
     bool, typer.Option("--json", help="One JSON document on standard output, progress on standard error.")
 ]
 SchemeOption: TypeAlias = Annotated[
-    str | None, typer.Option("--scheme", metavar="A,B", help="Schemes to run, instead of the scenario's.")
+    str | None,
+    typer.Option(
+        "--scheme",
+        metavar="A,B",
+        help="Schemes to run, instead of the scenario's.",
+        autocompletion=_scheme_lists,
+    ),
 ]
 MetricsOption: TypeAlias = Annotated[
     int | None,

@@ -6,6 +6,7 @@ memory of a thousand guest processes, which import the command line of whoever s
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib import import_module
 from types import MappingProxyType
 from typing import Any, Final
@@ -18,6 +19,7 @@ COMMANDS: Final = MappingProxyType(
         "run": "launch.commands.run",
         "simulate": "launch.commands.simulate",
         "serve": "launch.commands.serve",
+        "shell": "launch.commands.shell",
         "scenarios": "launch.commands.scenarios",
         "schemes": "launch.commands.schemes",
         "clean": "launch.commands.clean",
@@ -35,12 +37,26 @@ COMMANDS: Final = MappingProxyType(
 """Name, and the module whose function of that name (hyphens become underscores) is the command."""
 
 
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A word that the shell may complete to, as typer's completion classes want it."""
+
+    value: str
+    help: str | None = None
+    type: str = "plain"
+
+
 class CommandTable(TyperGroup):
     """The group of all commands, in the order of the table."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Their names."""
         return list(COMMANDS)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Names from the table: to complete `claimlab ru` no command need be imported."""
+        names = [Completion(name) for name in COMMANDS if name.startswith(incomplete)]
+        return [*names, *super(TyperGroup, self).shell_complete(ctx, incomplete)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of that name, or None."""

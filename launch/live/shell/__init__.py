@@ -1,0 +1,1 @@
+"""`claimlab shell`: the commands of xl on an emulated host."""
