@@ -17,6 +17,8 @@ from typing import Any, Final
 
 from launch.errors import UsageError
 from launch.scenario.load import Loaded
+from launch.scenario.scenes import guests_of, host_of, named_hosts
+from launch.scenario.table import Table
 
 RUNS: Final = Path("runs")
 """Where runs go unless --out says otherwise, in the working directory."""
@@ -149,18 +151,31 @@ def _new_path(loaded: Loaded, now: datetime) -> Path:
     return path
 
 
+def remove_sockets(folder: Path) -> None:
+    """The run that needed them is over."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def path_name(scheme: str) -> str:
     """A scheme's name as a folder: `module:Class` and whatever else a path cannot hold gets dashes."""
-    return "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in scheme)
+    return "".join(letter if letter.isalnum() or letter in "._-+" else "-" for letter in scheme)
 
 
 def resolved(loaded: Loaded) -> str:
     """The scenario with every default filled in and every change made, as JSON that `claimlab run` reads."""
     plain = loaded.scenario.model_dump(mode="json", exclude_none=True)
-    for section in ("guests", "arrivals"):
-        if "trace" in plain[section]:
-            plain[section]["trace"] = str(Path(plain[section]["trace"]).resolve())
+    plain["hosts"] = [
+        {**_plain(host_of(loaded.scenario, name, table)), "guests": _plain(guests_of(loaded.scenario, table))}
+        for _, name, table in named_hosts(loaded.scenario)
+    ]
+    for section in (plain["guests"], plain["arrivals"], *(one["guests"] for one in plain["hosts"])):
+        if "trace" in section:
+            section["trace"] = str(Path(section["trace"]).resolve())
     return json.dumps(plain, indent=2)
+
+
+def _plain(table: Table) -> dict[str, Any]:
+    return table.model_dump(mode="json", exclude_none=True)
 
 
 def versions() -> Mapping[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean, quantiles
+from statistics import fmean
 from typing import Protocol
 
 import msgspec
@@ -13,6 +13,8 @@ from msgspec import Struct
 from hypervisor.public.units import Pages
 from launch.launches import Launch, Verdict
 from launch.memory_figures import NO_MEMORY_FIGURES, MemoryFigures
+from launch.over_hosts import OverHosts
+from launch.percentile import percentile, rounded
 
 
 class GuestFigures(Protocol):
@@ -57,14 +59,16 @@ class SchemeSummary(Struct, frozen=True):
     memory: MemoryFigures = NO_MEMORY_FIGURES
 
 
-class Summary(Struct, frozen=True):
-    """summary.json."""
+class Summary(Struct, frozen=True, omit_defaults=True):
+    """summary.json. Of several hosts `schemes` counts orders, of which a launch may have several."""
 
     valid: bool
     seed: int
     release: str
     speed: float
     schemes: dict[str, SchemeSummary]
+    over_hosts: dict[str, OverHosts] = {}
+    """By scheme, launches over several hosts; left out where there is one."""
 
     def to_json(self) -> bytes:
         """The document, indented, with a line end."""
@@ -124,7 +128,7 @@ def summarise(
         guest_refused_allocations=sum(guest.populate_calls_refused for guest in figures),
         pages_swapped=sum(guest.swapped_out for guest in figures),
         oom_kills=sum(guest.oom_kills for guest in figures),
-        hypercalls_per_launch=_round(fmean(hypercalls)) if hypercalls else None,
+        hypercalls_per_launch=rounded(fmean(hypercalls)) if hypercalls else None,
         time_to_answer_p50_s=percentile(answers, 50),
         time_to_answer_p99_s=percentile(answers, 99),
         leftovers=len(leftovers),
@@ -134,19 +138,3 @@ def summarise(
 
 def _count(launches: Iterable[Launch], verdict: Verdict) -> int:
     return sum(launch.verdict is verdict for launch in launches)
-
-
-def percentile(values: Sequence[float], percent: int) -> float | None:
-    """The percentile of a sample, None when it is empty, the value itself when there is one.
-
-    `statistics.quantiles`, method "inclusive": the smallest value is the 0th percentile, the largest the
-    100th, straight lines between neighbours (type 7 of Hyndman and Fan).
-    """
-    if len(values) < 2:
-        return _round(values[0]) if values else None
-    return _round(quantiles(values, n=100, method="inclusive")[percent - 1])
-
-
-def _round(value: float) -> float:
-    """To a microsecond, or a millionth of a call: the rest is noise of the floating point."""
-    return round(value, 6)

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from launch.errors import one_line
 from launch.memory_rows import memory_rows
+from launch.over_hosts import over_hosts_rows
 from launch.summary import Report, SchemeSummary
 
 _HEADINGS = (
@@ -24,6 +25,8 @@ _HEADINGS = (
     ("time_to_answer_p99_s", "time to the final answer, p99 (emulated s)"),
     ("leftovers", "leftovers before clean-up"),
 )
+
+_ORDERS = "orders (attempts at launches), and of these"
 
 
 def time_scale(report: Report) -> str:
@@ -48,8 +51,12 @@ def heading(report: Report) -> str:
 
 def rows(report: Report) -> Iterator[tuple[str, ...]]:
     """Heading and one cell a scheme, for every figure."""
+    several = tuple(report.summary.over_hosts.values())
+    if several:
+        yield from over_hosts_rows(several)
     for name, title in _HEADINGS:
-        yield (title, *(_cell(scheme, name) for scheme in report.summary.schemes.values()))
+        shown = _ORDERS if several and name == "launches" else title
+        yield (shown, *(_cell(scheme, name) for scheme in report.summary.schemes.values()))
         if name == "failed_late" and report.endings:
             yield ("built", *(f"{one.built:,}" for one in report.endings.values()))
             yield ("unsettled at the end", *(f"{one.unsettled:,}" for one in report.endings.values()))

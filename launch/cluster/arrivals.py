@@ -13,8 +13,8 @@ from launch.arrivals.azure import Thinning, azure
 from launch.arrivals.synthetic import Lifetime, burst, exponential, forever, poisson
 from launch.cluster.streams import stream
 from launch.errors import ScenarioError
-from launch.scenario.impossible import room
 from launch.scenario.models import ArrivalsTable, Scenario
+from launch.scenario.scenes import largest_room
 
 
 def plan_arrivals(scenario: Scenario, repeat_number: int) -> tuple[Arrival, ...]:
@@ -22,7 +22,9 @@ def plan_arrivals(scenario: Scenario, repeat_number: int) -> tuple[Arrival, ...]
     rng = stream(scenario.seed, repeat_number, "arrivals")
     try:
         arrivals = _arrivals(scenario, rng)
-        within = (one for one in arrivals if one.t < scenario.duration and one.pages <= room(scenario.host))
+        within = (
+            one for one in arrivals if one.t < scenario.duration and one.pages <= largest_room(scenario)
+        )
         return tuple(islice(within, scenario.arrivals.limit))
     except TraceError as error:
         raise ScenarioError(f"arrivals.trace: {error}") from error

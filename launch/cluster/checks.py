@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import Final
 
 from launch.cluster.host_plan import Plugins
+from launch.scenario.at_once import schemes_at_once
 from launch.scenario.complaints import Fault
 from launch.scenario.load import Loaded
 from launch.scenario.world import check_schemes
@@ -21,7 +22,7 @@ def check_plugins(loaded: Loaded, plugins: Plugins, elsewhere: Collection[str]) 
     """
     scenario = loaded.scenario
     check_schemes(loaded, (*known_schemes(), *elsewhere, *plugins.schemes), _objection)
-    for scheme in scenario.schemes:
+    for scheme in dict.fromkeys(one for entry in scenario.schemes for one in schemes_at_once(entry)):
         if scheme in elsewhere or scheme in plugins.schemes:
             continue
         try:

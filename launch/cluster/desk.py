@@ -46,6 +46,12 @@ class News:
     complaints: list[str] = field(default_factory=list[str])
 
 
+def _turn(one: Enlisted) -> int:
+    """Toolstacks that are numbered take turns by number, whoever was up first; others as they enlisted."""
+    number = one.name.rpartition("-")[2]
+    return int(number) if number.isdecimal() else -1
+
+
 class Desk:
     """Who enlisted, whose turn it is, who works on which order."""
 
@@ -55,6 +61,7 @@ class Desk:
         self._staff: dict[bytes, Enlisted] = {}
         self._turns: Iterator[Enlisted] = iter(())
         self._in_charge: dict[int, Enlisted] = {}
+        self._dismissed = False
 
     @property
     def staff(self) -> tuple[Enlisted, ...]:
@@ -92,7 +99,7 @@ class Desk:
             news.complaints.append(f"{message.name} tried to enlist with a wrong secret")
             return
         one = self._staff[routing] = Enlisted(message.name, routing)
-        self._turns = cycle(self._staff.values())
+        self._turns = cycle(sorted(self._staff.values(), key=_turn))
         news.enlisted.append(one)
 
     def launch(self, order: LaunchOrder) -> bool:
@@ -110,7 +117,10 @@ class Desk:
         return one is not None and not one.lost and self._send(one, order)
 
     def dismiss(self) -> None:
-        """No more orders for anybody."""
+        """No more orders for anybody; once is enough."""
+        if self._dismissed:
+            return
+        self._dismissed = True
         for one in self._staff.values():
             if not one.lost and one.farewell is None:
                 self._send(one, Dismiss())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from guests.behaviours import BehaviourFactory
 from guests.report import GuestReport
@@ -33,6 +34,25 @@ class HostPlan:
     guests: Sequence[GuestPlan]
     arrivals: Sequence[Arrival]
     plugins: Plugins = field(default_factory=Plugins)
+    launches_seed: int | None = None
+    """Of the streams of launches, where the scenario's seed is that of one of several hosts."""
+
+
+def _nobody(_order: int) -> None:
+    """There is no other host that could try it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Others:
+    """What a host is among several."""
+
+    failed: Callable[[int], None] = _nobody
+    """Told of each order that was refused, failed late or found nobody to take it."""
+    period: Seconds | None = None
+    """Emulated seconds between two questions for its free memory; None: nobody asks."""
+
+
+ALONE: Final = Others()
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from signal import SIGCONT, SIGSTOP, Signals
 from typing import Final, TypeVar
@@ -17,17 +17,20 @@ from hypervisor.edge import Clock
 from hypervisor.process import ServeConfig, serve_process
 from hypervisor.public.observation import OBSERVERS
 from hypervisor.public.orders import DestroyOrder, LaunchOrder, Outcome
+from hypervisor.public.units import Pages, Seconds
 from hypervisor.public.world import IndefiniteError, RefusedByWireError, World
 from hypervisor.transport import Server, ipc_endpoints, tcp_endpoints
 from launch.cluster.control import Control, ControlLostError, destroy_all, measure_round_trip
 from launch.cluster.crew import Crew, Member
 from launch.cluster.desk import ROLE, Desk, News
 from launch.cluster.host_config import host_config
-from launch.cluster.host_plan import HostPlan, HostResult
+from launch.cluster.host_plan import ALONE, HostPlan, HostResult, Others
 from launch.cluster.house import House, farewell_notes
 from launch.cluster.leftovers import Identified, find_leftovers
 from launch.cluster.plans import guest_config
 from launch.cluster.population import Resident, populate, reboot, wait_for_balloon_drivers
+from launch.cluster.sampler import NOT_YET, SamplerProcess, sampler_process
+from launch.cluster.sampler import ROLE as SAMPLER
 from launch.cluster.toolstacks import LOOK_MS, Access, Toolstacks
 from launch.faults.book import Act, FaultBook, Verb
 from launch.faults.links import link_notes, real_link
@@ -61,10 +64,11 @@ class HostRun:
         sockets: Path,
         crew: Crew,
         say: Callable[[str], None],
+        others: Others = ALONE,
     ) -> None:
         """`folder` keeps what remains, `sockets` (short path, mode 0700) goes with the run.
 
-        Raises `EndpointError` when the sockets cannot be there.
+        `others` is what it is among several hosts. Raises `EndpointError` when the sockets cannot be there.
         """
         self._plan = plan
         self._scheme = scheme
@@ -77,6 +81,9 @@ class HostRun:
         self._server = Server(self._addresses(sockets, (ROLE,)))
         self._desk = Desk(self._server, self._orders_secret)
         self._started: Member | None = None
+        self._sampler: Member | None = None
+        self._free = crew.shared_cells(1)
+        self._free[0] = NOT_YET
         self._epoch = crew.shared_epoch()
         self._clock = Clock(self._scenario.speed, self._epoch)
         self._result = HostResult()
@@ -97,7 +104,8 @@ class HostRun:
         )
         self._guests: dict[Identified, Member] = {}
         self._residents: dict[str, Resident] = {}
-        self._house = House(plan, self._result)
+        self._others = others
+        self._house = House(plan, self._result, others)
         (folder / "guests").mkdir(exist_ok=True)
 
     def run(self) -> HostResult:
@@ -123,6 +131,8 @@ class HostRun:
         )
         for news in self._toolstacks.start(access, self._desk):
             self._take_news(news)
+        if self._others.period is not None:
+            self._start_sampler(self._others.period)
 
     def begin(self, epoch_ns: int) -> None:
         """Everybody is up: emulated time begins."""
@@ -132,6 +142,22 @@ class HostRun:
     def is_over(self) -> bool:
         """True when the duration is."""
         return self._clock.now() >= self._scenario.duration
+
+    def place(self, order: LaunchOrder, at: Seconds) -> None:
+        """An order from among several hosts, due at `at`."""
+        self._house.place(order, at)
+
+    def free_pages(self) -> Pages:
+        """What the host answered when last asked; `others.period` says how often it is."""
+        return self._free[0]
+
+    def underway(self) -> Iterator[int]:
+        """Orders of whose end nothing has been heard."""
+        return self._house.underway()
+
+    def dismiss(self) -> None:
+        """No more orders, for those to begin with who have to put something back."""
+        self._desk.dismiss()
 
     def finish(self) -> HostResult:
         """Everybody leaves, and the books are closed."""
@@ -207,6 +233,20 @@ class HostRun:
             duration=self._scenario.duration,
         )
         write_access(self._folder, access)
+
+    def _start_sampler(self, period: Seconds) -> None:
+        process = SamplerProcess(
+            endpoint=self._endpoints["toolstacks"],
+            control_secret=self._control_secret,
+            speed=self._scenario.speed,
+            epoch_ns=self._epoch,
+            period=period,
+            cell=self._free,
+            history=self._folder / f"{SAMPLER}.history",
+        )
+        self._sampler = self._crew.start(SAMPLER, sampler_process, process)
+        sampler = self._sampler
+        self._await(lambda: self._free[0] != NOT_YET or not sampler.alive, sampler)
 
     def _await(self, condition: Callable[[], bool], member: Member) -> None:
         try:
@@ -328,6 +368,8 @@ class HostRun:
 
     def _stop_guests(self) -> None:
         members = list(dict.fromkeys(self._guests.values()))
+        if self._sampler is not None:
+            members.append(self._sampler)
         for member in members:
             self._crew.dismiss(member)
         self._crew.wait_for(members)

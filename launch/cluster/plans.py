@@ -25,6 +25,7 @@ from hypervisor.edge import Identity
 from hypervisor.public.orders import LaunchOrder
 from hypervisor.public.units import Pages, Runs, runs_length
 from launch.cluster.cloning import shared_run
+from launch.cluster.orders import launch_of
 from launch.cluster.streams import number, stream
 from launch.errors import ScenarioError
 from launch.scenario.mix import deal
@@ -128,9 +129,12 @@ def _phase(phase: Phase, rng: Random) -> float:
     return rng.random() if phase == "random" else float(phase)
 
 
-def plan_built(scenario: Scenario, order: LaunchOrder, repeat: int) -> GuestPlan:
-    """The guest that a launched domain becomes: `arrivals.workload`, or constant at its size."""
-    rng = stream(scenario.seed, repeat, f"launch {order.order}")
+def plan_built(scenario: Scenario, order: LaunchOrder, repeat: int, seed: int) -> GuestPlan:
+    """The guest that a launched domain becomes: `arrivals.workload`, or constant at its size.
+
+    `seed` is that of the launches: the same wherever a launch is built, and at whichever attempt.
+    """
+    rng = stream(seed, repeat, f"launch {launch_of(order.order)}")
     mix = scenario.arrivals.workload
     demand = rng.choices(mix, [one.weight for one in mix])[0] if mix else ConstantDemand(kind="constant")
     workload = synthetic_spec(demand, order.pages, rng)

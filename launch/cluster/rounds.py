@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from hypervisor.public.orders import RAISED, WAITED_FOR, Outcome
 from launch.attribution import attributions
 from launch.cluster.arrivals import plan_arrivals
+from launch.cluster.cluster_plan import ClusterPlan, ClusterResult, plan_cluster
 from launch.cluster.host_plan import HostPlan, HostResult, Plugins
 from launch.cluster.plans import plan_guests
 from launch.launches import Launch, Verdict, fold
 from launch.memory_figures import memory_figures
+from launch.over_hosts import LaunchFate, over_hosts
 from launch.scenario.models import Scenario
+from launch.scenario.scenes import host_names
 from launch.summary import Endings, Report, SchemeSummary, Summary, summarise
 
 Progress = Callable[[str], None]
-RunOne = Callable[[HostPlan, str], HostResult]
-"""One scheme on one host, once."""
 FLOOD: Final = 100_000
 """Hypercalls for one launch beyond which the summary says so: a sweep over 1,000 domains takes 4,000."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runners:
+    """How one scheme is run once."""
+
+    one: Callable[[HostPlan, str], HostResult]
+    """On one host."""
+    several: Callable[[ClusterPlan, str], ClusterResult]
+
+
+@dataclass(slots=True)
+class _Finished:
+    """What came of one scheme so far."""
+
+    results: list[HostResult] = field(default_factory=list[HostResult])
+    """Of every host in every repeat."""
+    launches: list[Sequence[LaunchFate]] = field(default_factory=list[Sequence[LaunchFate]])
+    """Of several hosts, by repeat."""
 
 
 def plan_hosts(scenario: Scenario, plugins: Plugins) -> list[HostPlan]:
@@ -33,39 +54,61 @@ def plan_hosts(scenario: Scenario, plugins: Plugins) -> list[HostPlan]:
 def run_every(
     scenario: Scenario,
     plugins: Plugins,
-    run_one: RunOne,
+    runners: Runners,
     length: Callable[[Scenario], str],
     progress: Progress,
 ) -> Report:
     """Run it all. `progress` gets a line before and after each; `length` tells it how long one takes."""
-    plans = plan_hosts(scenario, plugins)
-    finished: dict[str, list[HostResult]] = {}
+    plans = _plans(scenario, plugins)
+    finished: dict[str, _Finished] = {}
     for scheme in scenario.schemes:
         for plan in plans:
             progress(f"{_announcement(scenario, scheme, plan)}, {length(scenario)}")
-            result = run_one(plan, scheme)
-            finished.setdefault(scheme, []).append(result)
-            progress(f"  {_outcome_line(result)}")
+            results = _run(plan, scheme, runners, finished.setdefault(scheme, _Finished()))
+            progress(f"  {_outcome_line(results)}")
     return _report(scenario, finished)
 
 
-def _announcement(scenario: Scenario, scheme: str, plan: HostPlan) -> str:
+def _plans(scenario: Scenario, plugins: Plugins) -> Sequence[HostPlan | ClusterPlan]:
+    if not scenario.hosts:
+        return plan_hosts(scenario, plugins)
+    return [plan_cluster(scenario, repeat, plugins) for repeat in range(1, scenario.repeats + 1)]
+
+
+def _run(
+    plan: HostPlan | ClusterPlan, scheme: str, runners: Runners, finished: _Finished
+) -> Sequence[HostResult]:
+    if isinstance(plan, HostPlan):
+        results = [runners.one(plan, scheme)]
+    else:
+        done = runners.several(plan, scheme)
+        results = list(done.each())
+        finished.launches.append(done.launches)
+    finished.results += results
+    return results
+
+
+def _announcement(scenario: Scenario, scheme: str, plan: HostPlan | ClusterPlan) -> str:
+    hosts = [plan] if isinstance(plan, HostPlan) else plan.hosts
+    where = f" on {len(hosts)} hosts" if len(hosts) > 1 else ""
     return (
-        f"{scheme} (repeat {plan.repeat} of {scenario.repeats}): {len(plan.guests)} guests, "
-        f"{len(plan.arrivals)} launches"
+        f"{scheme} (repeat {plan.repeat} of {scenario.repeats}): {sum(len(one.guests) for one in hosts)} "
+        f"guests{where}, {len(plan.arrivals)} launches"
     )
 
 
-def _outcome_line(result: HostResult) -> str:
-    launches = fold(result.ordered_at, result.outcomes)
+def _outcome_line(results: Sequence[HostResult]) -> str:
+    launches = [one for result in results for one in fold(result.ordered_at, result.outcomes)]
     counted: dict[str, int] = {}
     for launch in launches:
         counted[launch.verdict.value] = counted.get(launch.verdict.value, 0) + 1
     return ", ".join(f"{count} {verdict}" for verdict, count in counted.items()) or "no launches"
 
 
-def _report(scenario: Scenario, finished: dict[str, list[HostResult]]) -> Report:
+def _report(scenario: Scenario, done: Mapping[str, _Finished]) -> Report:
+    finished = {scheme: one.results for scheme, one in done.items()}
     every = [(scheme, result) for scheme, repeats in finished.items() for result in repeats]
+    hosts = host_names(scenario)
     violations = tuple(f"{scheme}: {line}" for scheme, result in every for line in result.violations)
     trips = [result.round_trip for _, result in every if result.round_trip is not None]
     notes = [f"{scheme}: {line}" for scheme, result in every for line in (*result.notes, *_faults(result))]
@@ -77,6 +120,7 @@ def _report(scenario: Scenario, finished: dict[str, list[HostResult]]) -> Report
             release=scenario.release,
             speed=scenario.speed,
             schemes={scheme: _scheme_summary(repeats) for scheme, repeats in finished.items()},
+            over_hosts={scheme: over_hosts(one.launches, hosts) for scheme, one in done.items() if hosts},
         ),
         round_trip=sorted(trips)[len(trips) // 2] if trips else None,
         violations=violations,

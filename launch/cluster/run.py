@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import errno
-import shutil
 import tempfile
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from hypervisor.transport import EndpointError
 from launch.cluster.arrivals import plan_arrivals
 from launch.cluster.checks import NO_PLUGINS, check_plugins
+from launch.cluster.cluster_plan import ClusterPlan, ClusterResult
 from launch.cluster.crew import Crew
 from launch.cluster.host_plan import HostPlan, HostResult, Plugins
 from launch.cluster.host_run import HostRun, PartyLostError
-from launch.cluster.rounds import Progress, run_every
+from launch.cluster.hosts_run import HostsRun
+from launch.cluster.rounds import Progress, Runners, run_every
 from launch.cluster.toolstacks import FOREIGN
 from launch.errors import UsageError
 from launch.live.access import remove_access
-from launch.results import SOCKETS_PREFIX, Results
+from launch.results import SOCKETS_PREFIX, Results, remove_sockets
 from launch.scenario.load import Loaded
 from launch.scenario.models import Scenario
 from launch.scenario.world import ensure_descriptors, parties
@@ -44,8 +46,11 @@ def run_scenario(
     def run_one(plan: HostPlan, scheme: str) -> HostResult:
         return run_host(plan, scheme, results, progress)
 
+    def run_several(plan: ClusterPlan, scheme: str) -> ClusterResult:
+        return run_hosts(plan, scheme, results, progress)
+
     scenario = loaded.scenario
-    return run_every(scenario, plugins, run_one, _announcement, progress)
+    return run_every(scenario, plugins, Runners(run_one, run_several), _announcement, progress)
 
 
 def _announcement(scenario: Scenario) -> str:
@@ -60,6 +65,7 @@ def run_host(plan: HostPlan, scheme: str, results: Results, say: Progress) -> Ho
     try:
         results.record_sockets(sockets)
         with (
+            _curable(folder),
             Crew(folder, results.record_process) as crew,
             closing(HostRun(plan, scheme, folder, sockets, crew, say)) as run,
         ):
@@ -67,12 +73,25 @@ def run_host(plan: HostPlan, scheme: str, results: Results, say: Progress) -> Ho
                 return run.run()
             except PartyLostError as lost:
                 return run.cut_short(str(lost))
+    finally:
+        remove_access(folder)
+        remove_sockets(sockets)
+
+
+def run_hosts(plan: ClusterPlan, scheme: str, results: Results, say: Progress) -> ClusterResult:
+    """One scheme on several hosts, once, with real processes. UsageError for what the user can put right."""
+    with _curable(results.path), ExitStack() as stack:
+        return HostsRun(plan, scheme, results, say, stack).run()
+
+
+@contextmanager
+def _curable(folder: Path) -> Iterator[None]:
+    """Addresses and disks that are not as they should be are the user's to put right."""
+    try:
+        yield
     except EndpointError as error:
         raise UsageError(str(error)) from error
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise  # a fault of our own
         raise UsageError(f"{folder}: {error.strerror}: make room, or choose another --out") from error
-    finally:
-        remove_access(folder)
-        shutil.rmtree(sockets, ignore_errors=True)

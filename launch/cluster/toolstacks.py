@@ -18,6 +18,7 @@ from launch.cluster.streams import toolstack_seed
 from launch.errors import UsageError
 from launch.faults.links import real_link
 from launch.faults.rules import Rules
+from launch.scenario.at_once import scheme_of, schemes_at_once
 from launch.scenario.models import Scenario
 from toolstack.interface import Scheme
 from toolstack.process import ToolstackProcess, toolstack_process
@@ -82,12 +83,12 @@ class Toolstacks:
 
     def start(self, access: Access, desk: Desk) -> Iterator[News]:
         """Start them and wait until all have enlisted. UsageError when one cannot work."""
-        count = self.scenario.toolstack.count
+        count = self.scenario.toolstack.count * len(schemes_at_once(self.scheme))
         self._access = access
-        if self.scheme == FOREIGN:
+        if FOREIGN in schemes_at_once(self.scheme):
             self._let_in(access)
-        else:
-            self._members = [self._start_one(number, access) for number in range(count)]
+        ours = [number for number in range(count) if scheme_of(self.scheme, number) != FOREIGN]
+        self._members = [self._start_one(number, access) for number in ours]
         deadline = time.monotonic() + READY_SECONDS
         while len(desk.staff) < count:
             yield desk.look(LOOK_MS)
@@ -111,10 +112,11 @@ class Toolstacks:
     def _start_one(self, number: int, access: Access, history: str = "") -> Member:
         role = f"toolstack-{number}"
         table = self.scenario.toolstack
+        scheme = scheme_of(self.scheme, number)
         process = ToolstackProcess(
-            name=f"{self.scheme}-{number}",
-            scheme=self.classes.get(self.scheme, self.scheme),
-            parameters=self.scenario.scheme.get(self.scheme, {}),
+            name=f"{scheme}-{number}",
+            scheme=self.classes.get(scheme, scheme),
+            parameters=self.scenario.scheme.get(scheme, {}),
             parallel=table.parallel,
             pages_per_second=table.pages_per_second,
             endpoint=access.endpoint,

@@ -12,7 +12,7 @@ from msgspec import Struct
 from hypervisor.public.units import Pages
 from launch.judge.pain import charged, gini
 from launch.judge.verdict import Cause, GuestJudgement, HostJudgement, Judgement, LaunchJudgement
-from launch.summary import percentile
+from launch.percentile import percentile
 
 BY_SCHEME = (Cause.CLAIM, Cause.CLAMP, Cause.FREEZE, Cause.MEDIATOR)
 """Causes that are an action of the scheme; the others would have stood against the guest anyway."""

@@ -22,11 +22,13 @@ from launch.scenario.models import (
     ArrivalsTable,
     Builder,
     GuestsTable,
+    HostsTable,
     HostTable,
     ReleaseName,
     Scenario,
     ToolstackTable,
 )
+from launch.scenario.placement import PlacementTable
 from launch.scenario.sizes import format_size
 from launch.scenario.table import Table
 from launch.scenario.workloads import (
@@ -42,6 +44,8 @@ TABLES: Final[tuple[tuple[str, type[Table]], ...]] = (
     ("The top of the file", Scenario),
     ("[host]", HostTable),
     ("[guests]", GuestsTable),
+    ("[[hosts]]", HostsTable),
+    ("[placement]", PlacementTable),
     ("[arrivals]", ArrivalsTable),
     ("[toolstack]", ToolstackTable),
     ("[links]", LinksTable),

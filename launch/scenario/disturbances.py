@@ -1,7 +1,8 @@
 """[[holds]], [[faults]] and [links]: what a scenario does to its parties and their messages.
 
 A party is "toolstack-0" (counted from 0; "toolstack" is the first), "guest-3" (the third guest, counted from
-1), "launch-2" (the guest that the second launch order became) or "hypervisor". A point is a name of
+1), "launch-2" (the guest that the second launch order became) or "hypervisor"; of several hosts each with its
+host: "host1/guest-3". A point is a name of
 `hypervisor.public.points.POINTS`, or one that a plug-in announces.
 """
 
@@ -13,10 +14,13 @@ from pydantic import Field
 
 from launch.scenario.table import PositiveSeconds, Seconds, Table
 
-Party = Annotated[str, Field(pattern=r"^(toolstack(-\d+)?|guest-[1-9]\d*|launch-[1-9]\d*|hypervisor)$")]
+_HOST = r"([A-Za-z0-9][A-Za-z0-9._-]*/)?"
+Party = Annotated[
+    str, Field(pattern=rf"^{_HOST}(toolstack(-\d+)?|guest-[1-9]\d*|launch-[1-9]\d*|hypervisor)$")
+]
 Point = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
 Elsewhere = Annotated[
-    str, Field(pattern=r"^(toolstack(-\d+)?|guest-[1-9]\d*|launch-[1-9]\d*):[a-z][a-z0-9-]*$")
+    str, Field(pattern=rf"^{_HOST}(toolstack(-\d+)?|guest-[1-9]\d*|launch-[1-9]\d*):[a-z][a-z0-9-]*$")
 ]
 Share = Annotated[float, Field(ge=0, lt=1)]
 

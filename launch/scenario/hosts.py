@@ -1,4 +1,7 @@
-"""[[hosts]]: each table stands for one host and is laid over the defaults [host] and [guests]."""
+"""[[hosts]] of a single host: it is laid over the defaults [host] and [guests], as if they were its own.
+
+Of several hosts each keeps its table: `launch.scenario.scenes` lays it over.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +14,16 @@ from launch.scenario.plain import Document, is_array, is_table
 
 
 def lay_over(document: Mapping[str, Any]) -> tuple[Document, list[Fault]]:
-    """The document with its one [[hosts]] table merged into [host] and [guests], and the faults found."""
+    """The document, with its [[hosts]] table merged into [host] and [guests] if it is the only one."""
     merged = dict(document)
-    hosts = merged.pop(HOSTS, None)
-    if hosts is None:
-        return merged, []
+    hosts = merged.get(HOSTS, [])
     if not is_array(hosts) or not all(is_table(host) for host in hosts):
         return merged, [Fault((HOSTS,), "must be an array of tables: write [[hosts]] above each")]
-    if len(hosts) != 1:
-        text = f"{len(hosts)} hosts, but a run has exactly one so far: keep one [[hosts]] table"
-        return merged, [Fault((HOSTS,), text)]
+    if len(hosts) != 1 or hosts[0].get("count", 1) != 1:
+        return merged, []
+    del merged[HOSTS]
     own = dict(hosts[0])
+    own.pop("count", None)
     guests = own.pop("guests", {})
     merged["host"] = _over(merged.get("host", {}), own)
     merged["guests"] = _over(merged.get("guests", {}), guests)

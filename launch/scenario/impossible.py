@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from hypervisor.public.units import PAGES_PER_GIB, Pages
+from launch.scenario.at_once import schemes_at_once
 from launch.scenario.complaints import Fault
 from launch.scenario.disturbed import impossible_disturbances
 from launch.scenario.models import MOST_LAUNCHES, ArrivalsTable, GuestsTable, HostTable, Scenario
 from launch.scenario.plain import Path, is_array, is_table
+from launch.scenario.scenes import largest_room, room
+from launch.scenario.several import several_faults
 from launch.scenario.sizes import format_size
 from launch.scenario.tmem import tmem_faults
 from launch.scenario.workloads import ReplayDemand
@@ -23,20 +26,20 @@ MOST_NODES: Final = 64
 
 def impossible(scenario: Scenario) -> Iterator[Fault]:
     """Every contradiction, each with the key to change."""
-    yield from _host(scenario.host)
-    yield from _guests(scenario.guests, scenario.host)
-    yield from _replay(scenario.guests)
+    yield from several_faults(scenario, _of_host)
     yield from _arrivals(scenario.arrivals, scenario)
-    yield from tmem_faults(scenario)
     yield from _duplicates(scenario)
     yield from impossible_disturbances(scenario)
-    yield from _not_finite(("guests", "behaviour_options"), scenario.guests.behaviour_options)
     yield from _not_finite(("scheme",), scenario.scheme)
 
 
-def room(host: HostTable) -> Pages:
-    """Memory beside Xen's own and dom0's; negative when there is none."""
-    return host.memory - host.xen - host.dom0
+def _of_host(scenario: Scenario) -> Iterator[Fault]:
+    """Of one host and its guests."""
+    yield from _host(scenario.host)
+    yield from _guests(scenario.guests, scenario.host)
+    yield from _replay(scenario.guests)
+    yield from tmem_faults(scenario)
+    yield from _not_finite(("guests", "behaviour_options"), scenario.guests.behaviour_options)
 
 
 def _host(host: HostTable) -> Iterator[Fault]:
@@ -134,11 +137,11 @@ def _arrivals(arrivals: ArrivalsTable, scenario: Scenario) -> Iterator[Fault]:
         )
     for key, sizes in (("size", (arrivals.size,)), ("sizes", arrivals.sizes)):
         largest = max((size for size in sizes if size is not None), default=0)
-        if largest > room(scenario.host) > 0:
+        if largest > largest_room(scenario) > 0:
             yield Fault(
                 ("arrivals", key),
                 f"{format_size(largest)} would not fit on an empty host, which has "
-                f"{format_size(room(scenario.host))} beside Xen and dom0: lower it or raise host.memory",
+                f"{format_size(largest_room(scenario))} beside Xen and dom0: lower it or raise host.memory",
             )
 
 
@@ -213,3 +216,7 @@ def _duplicates(scenario: Scenario) -> Iterator[Fault]:
             yield Fault(
                 ("schemes",), f'"{name}" is named twice: name it once; repeats = 2 runs everything twice'
             )
+        for one in (several := schemes_at_once(name)):
+            if several.count(one) > 1:
+                yield Fault(("schemes",), f'"{name}" has "{one}" twice: use toolstack.count for more of it')
+                break

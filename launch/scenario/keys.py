@@ -6,12 +6,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from launch.scenario.disturbances import FaultTable, HoldTable, LinksTable
-from launch.scenario.models import ArrivalsTable, GuestsTable, HostTable, Scenario, ToolstackTable
+from launch.scenario.models import (
+    ArrivalsTable,
+    GuestsTable,
+    HostsTable,
+    HostTable,
+    Scenario,
+    ToolstackTable,
+)
+from launch.scenario.placement import PlacementTable
 from launch.scenario.plain import is_table, value_at
 from launch.scenario.table import Table
 from launch.scenario.workloads import demand_table
 
-# Accepted beside the keys of `Scenario`, and taken apart before it is validated.
 HOSTS = "hosts"
 
 
@@ -19,6 +26,7 @@ def _sections() -> Mapping[str, type[Table]]:
     return {
         "host": HostTable,
         "guests": GuestsTable,
+        "placement": PlacementTable,
         "arrivals": ArrivalsTable,
         "toolstack": ToolstackTable,
         "links": LinksTable,
@@ -26,14 +34,13 @@ def _sections() -> Mapping[str, type[Table]]:
 
 
 def _arrays() -> Mapping[str, type[Table]]:
-    return {"holds": HoldTable, "faults": FaultTable}
+    return {HOSTS: HostsTable, "holds": HoldTable, "faults": FaultTable}
 
 
 def keys_of(document: Mapping[str, Any], path: Sequence[str | int]) -> tuple[str, ...]:
     """The keys that the table at `path` may have; empty where anything goes."""
     table = _table_at(document, path)
-    extra = (HOSTS,) if not path else ()
-    return () if table is None else (*table.model_fields, *extra)
+    return () if table is None else tuple(table.model_fields)
 
 
 def _table_at(document: Mapping[str, Any], path: Sequence[str | int]) -> type[Table] | None:
@@ -43,8 +50,10 @@ def _table_at(document: Mapping[str, Any], path: Sequence[str | int]) -> type[Ta
         return _arrays()[str(path[0])]
     if len(path) == 1:
         return _sections().get(str(path[0]))
+    if len(path) == 3 and (path[0], path[2]) == (HOSTS, "guests"):
+        return GuestsTable
     entry = value_at(document, path)
-    if path[1] == "workload" and is_table(entry):
+    if path[-2] == "workload" and is_table(entry):
         return demand_table(str(entry.get("kind")))
     return None
 

@@ -16,7 +16,7 @@ from launch.scenario.document import Source, apply_set, parse, read_source, set_
 from launch.scenario.hosts import lay_over
 from launch.scenario.impossible import impossible
 from launch.scenario.models import Scenario
-from launch.scenario.plain import Document, is_table
+from launch.scenario.plain import Document, is_array, is_table
 
 _OPTIONS = MappingProxyType({"seed": "--seed", "schemes": "--scheme"})
 _TRACES = (("guests", "trace"), ("arrivals", "trace"))
@@ -76,8 +76,10 @@ def _traces_beside(source: Source, document: Document) -> Document:
     """Trace paths of a file made relative to where claimlab runs; a recorded scenario (.json) has them so."""
     if source.folder is None or source.name.endswith(".json"):
         return document
-    for section, key in _TRACES:
-        table = document.get(section)
+    hosts = document.get("hosts")
+    own = [one.get("guests") for one in hosts if is_table(one)] if is_array(hosts) else []
+    tables = [(document.get(section), key) for section, key in _TRACES]
+    for table, key in [*tables, *((one, "trace") for one in own)]:
         if is_table(table) and isinstance(table.get(key), str):
             table[key] = str(source.folder / table[key])
     return document

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, Field
 
 from launch.scenario.disturbances import FaultTable, HoldTable, LinksTable
+from launch.scenario.placement import Name, PlacementTable
 from launch.scenario.sizes import PositiveSize, Size
 from launch.scenario.table import Count, PositiveSeconds, Seconds, Table, Tuple
 from launch.scenario.workloads import Demand
@@ -32,8 +33,6 @@ def names(value: object) -> object:
 
 
 TracePath = Annotated[Path, Field(strict=False)]
-# Both become folders: a letter or digit first keeps "..", hidden folders and options out.
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
 class HostTable(Table):
@@ -94,6 +93,16 @@ class GuestsTable(Table):
     frontswap: bool = False  # swapped pages are put into tmem, what it refuses goes to disk (G15)
 
 
+class HostsTable(HostTable):
+    """[[hosts]]: one of several hosts, or some alike; what it leaves out is as in [host] and [guests].
+
+    A party of it is "host1/guest-3". Without a name the hosts are host1, host2, ...
+    """
+
+    count: Annotated[int, Field(ge=1, le=1_000)] = 1  # so many alike: name = "a" makes a1, a2, ...
+    guests: GuestsTable = GuestsTable()  # [hosts.guests]: its own, laid over [guests] key by key
+
+
 class ArrivalsTable(Table):
     """[arrivals]: the launches asked for while the guests run."""
 
@@ -139,6 +148,8 @@ class Scenario(Table):
     repeats: Annotated[int, Field(ge=1, le=10_000)] = 1  # runs of each scheme, each with a stream of its own
     host: HostTable = HostTable()
     guests: GuestsTable = GuestsTable()
+    hosts: Tuple[HostsTable] = ()
+    placement: PlacementTable = PlacementTable()
     arrivals: ArrivalsTable = ArrivalsTable()
     toolstack: ToolstackTable = ToolstackTable()
     scheme: dict[str, dict[str, Any]] = Field(

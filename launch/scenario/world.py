@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -15,9 +16,11 @@ from guests.traces.folder import find_traces
 from launch.arrivals.azure_files import find_streams, read_flavours, read_intervals
 from launch.arrivals.azure_lines import first_second, read_bins
 from launch.errors import UsageError
+from launch.scenario.at_once import schemes_at_once
 from launch.scenario.complaints import Fault
 from launch.scenario.load import Loaded
 from launch.scenario.models import ArrivalsTable, GuestsTable, Scenario
+from launch.scenario.scenes import scenes
 from launch.scenario.suggestions import did_you_mean
 
 Objection: TypeAlias = Callable[[str, str], str | None]
@@ -31,7 +34,8 @@ _DESCRIPTORS_PER_PARTY: Final = 8
 
 def check_traces(loaded: Loaded) -> None:
     """ScenarioError naming `guests.trace` or `arrivals.trace` when files, columns or a window are missing."""
-    _about(loaded, ("guests", "trace"), lambda: _guests_trace(loaded.scenario.guests))
+    for one in scenes(loaded.scenario):
+        _about(loaded, ("guests", "trace"), partial(_guests_trace, one.guests))
     _about(loaded, ("arrivals", "trace"), lambda: _arrivals_trace(loaded.scenario.arrivals))
 
 
@@ -69,11 +73,11 @@ def _window(path: Path, start: float | None, first: int, end: int) -> None:
 
 def check_behaviour(loaded: Loaded) -> None:
     """ScenarioError for a behaviour that nobody knows, or for options that it does not take."""
-    guests = loaded.scenario.guests
-    try:
-        make_behaviour(guests.behaviour, guests.behaviour_options)
-    except GuestConfigError as error:
-        raise loaded.error(Fault(("guests", "behaviour"), str(error))) from error
+    for one in scenes(loaded.scenario):
+        try:
+            make_behaviour(one.guests.behaviour, one.guests.behaviour_options)
+        except GuestConfigError as error:
+            raise loaded.error(Fault(("guests", "behaviour"), str(error))) from error
 
 
 def check_schemes(loaded: Loaded, known: Collection[str], objection: Objection) -> None:
@@ -87,7 +91,8 @@ def check_schemes(loaded: Loaded, known: Collection[str], objection: Objection) 
 
 
 def _scheme_faults(scenario: Scenario, known: Collection[str], objection: Objection) -> Iterator[Fault]:
-    for name in scenario.schemes:
+    named = [name for entry in scenario.schemes for name in schemes_at_once(entry)]
+    for name in dict.fromkeys(named):
         if name not in known and ":" not in name:
             yield Fault(("schemes",), _no_such_scheme(name, known))
             continue
@@ -95,7 +100,7 @@ def _scheme_faults(scenario: Scenario, known: Collection[str], objection: Object
         if reason is not None:
             yield Fault(("schemes",), f'release {scenario.release} cannot carry "{name}": {reason}')
     for name in scenario.scheme:
-        if name not in known and name not in scenario.schemes:
+        if name not in known and name not in named:
             yield Fault(("scheme", name), _no_such_scheme(name, known))
 
 
@@ -105,8 +110,9 @@ def _no_such_scheme(name: str, known: Collection[str]) -> str:
 
 
 def parties(scenario: Scenario, launches: int) -> int:
-    """Processes and connections of a run: guests, launches that become guests, toolstacks, the hypervisor."""
-    return scenario.guests.count + launches + scenario.toolstack.count + 1
+    """Processes and connections of a run: guests, launches that become guests, toolstacks, hypervisors."""
+    toolstacks = max(len(schemes_at_once(entry)) for entry in scenario.schemes) * scenario.toolstack.count
+    return launches + sum(one.guests.count + toolstacks + 1 for one in scenes(scenario))
 
 
 def ensure_descriptors(number_of_parties: int) -> None:

@@ -6,7 +6,7 @@ those of a real run. Only the wire and the clock are not: links have a delay, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,18 +20,20 @@ from hypervisor.core.machine import Machine
 from hypervisor.core.releases import release
 from hypervisor.core.sources import refused_allocations
 from hypervisor.core.watch import Watch
-from hypervisor.public.orders import DestroyOrder, Dismiss, LaunchOrder, Outcome
-from hypervisor.public.units import DOMID_DOM0, Seconds
+from hypervisor.public.orders import Dismiss, LaunchOrder, Outcome
+from hypervisor.public.units import DOMID_DOM0, Pages, Seconds
 from hypervisor.public.world import World
 from launch.cluster.control import destroy_all
 from launch.cluster.host_config import host_config
-from launch.cluster.host_plan import HostPlan, HostResult
+from launch.cluster.host_plan import ALONE, HostPlan, HostResult, Others
 from launch.cluster.house import House, farewell_notes
 from launch.cluster.leftovers import Identified, find_leftovers
 from launch.cluster.plans import guest_config
 from launch.cluster.population import Resident, populate, reboot, wait_for_balloon_drivers
+from launch.cluster.sampler import sample
 from launch.faults.links import link_notes, virtual_link
 from launch.memory_figures import tallies_of, wrong_contents
+from launch.simulate.desk import VirtualDesk
 from launch.simulate.disturber import Disturber
 from launch.simulate.evidence import Evidence
 from launch.simulate.links import Links
@@ -47,6 +49,8 @@ BEFORE_TIME: Final[Seconds] = -1.0
 """When the host is populated and its guests boot; the same second for all, since nothing takes time yet."""
 LAUNCHER: Final = 1
 """The launcher's incarnation as the control domain; toolstacks follow."""
+SAMPLER: Final = 0
+"""Of whoever asks for free memory, apart from the launcher."""
 FAREWELL_SECONDS: Final[Seconds] = 600.0
 """Emulated seconds for the toolstacks to put back what they changed."""
 DRAIN_SECONDS: Final[Seconds] = 1.0
@@ -90,13 +94,19 @@ def run_virtual(
 class VirtualRun:
     """One run on one host. Make it, call `run`, throw it away."""
 
-    def __init__(self, plan: HostPlan, scheme: str, links: Links, evidence: bool) -> None:
+    def __init__(
+        self, plan: HostPlan, scheme: str, links: Links, evidence: bool, others: Others = ALONE
+    ) -> None:
+        """`others` is what it is among several hosts."""
         self._plan = plan
         self._scenario = plan.scenario
         delay = plan.scenario.links.delay
         self._links = links if delay is None else Links(delay)
         self._result = VirtualResult()
-        self._house = House(plan, self._result)
+        self._house = House(plan, self._result, others)
+        self._others = others
+        self.free_pages: Pages = 0
+        """What the host answered when last asked."""
         self._parties = Parties()
         config = host_config(plan.scenario.host)
         self._machine = Machine(new_host(config, release(plan.scenario.release)))
@@ -115,9 +125,16 @@ class VirtualRun:
         )
         self._simulator.now = BEFORE_TIME
         self._launcher = self._control_world(LAUNCHER, "launcher-1", Random(0))
-        self._called_at: Seconds | None = None
         self._wires = Wires(self._simulator, plan.scenario.release, self._note)
         self._disturber = Disturber(plan.scenario, self._simulator, self._parties, self._start_again)
+        self._desk = VirtualDesk(
+            self._simulator,
+            self._house,
+            self._evidence,
+            plan.scenario.duration,
+            self._start_guest,
+            self._move_out,
+        )
         self._staff = Staff(plan, scheme, self._simulator, self._parties, self._join, self._reported)
 
     def run(self) -> VirtualResult:
@@ -135,18 +152,50 @@ class VirtualRun:
         self._ask(lambda world: wait_for_balloon_drivers(world, residents))
         self._simulator.link_delay = self._links.delay  # coming up takes no time
         self._staff.start()
+        if self._others.period is not None:
+            self._launcher.spawn(sample(self._sampler(), self._others.period, self._answered), "sampler")
         self._go_on(until=0.0)
+
+    def _sampler(self) -> SimWorld:
+        return self._control_world(SAMPLER, "sampler", Random(0))
+
+    def _answered(self, pages: Pages) -> None:
+        self.free_pages = pages
 
     def begin(self) -> None:
         """Second 0."""
         for party in self._parties.everyone():
             self._wire(party.party, party.world)
         self._disturber.begin()
-        self._keep_house()
+        self._desk.keep_house(self._staff)
 
-    def go_on(self, until: Seconds) -> None:
-        """Live to that second, or to the hypervisor's end."""
-        self._go_on(until, lambda: self._disturber.hypervisor_killed)
+    def go_on(self, until: Seconds, stop: Callable[[], bool] = lambda: False) -> None:
+        """Live to that second, to the hypervisor's end, or until `stop()` says so."""
+        self._go_on(until, lambda: self._disturber.hypervisor_killed or stop())
+
+    @property
+    def now(self) -> Seconds:
+        """Emulated."""
+        return self._simulator.now
+
+    @property
+    def is_lost(self) -> bool:
+        """True once its hypervisor was killed."""
+        return self._disturber.hypervisor_killed
+
+    def next_moment(self) -> Seconds | None:
+        """When something happens here next; None when nothing does."""
+        simulator = self._simulator
+        return simulator.now if simulator.is_busy() else simulator.loop.next_timer()
+
+    def place(self, order: LaunchOrder, at: Seconds) -> None:
+        """An order from among several hosts, due at `at`, not before `now`."""
+        self._house.place(order, at)
+        self._desk.look_again(self._staff)
+
+    def underway(self) -> Iterator[int]:
+        """Orders of whose end nothing has been heard."""
+        return self._house.underway()
 
     def finish(self) -> VirtualResult:
         """Everybody leaves, and the books are closed."""
@@ -244,48 +293,11 @@ class VirtualRun:
         except BuildFailedError as short:
             self._result.notes.append(f"fault: {guest.party}'s domain could not be built anew: {short}")
 
-    # ---- orders out, outcomes in
-
-    def _keep_house(self) -> None:
-        """Give what is due, and look again when the next order is."""
-        now = self._simulator.now
-        if now >= self._scenario.duration:
-            return
-        for order in self._house.due(now):
-            if isinstance(order, LaunchOrder):
-                if self._evidence is not None:
-                    self._evidence.order(order)
-                self._house.ordered(order, now, self._staff.launch(order))
-            else:
-                self._destroy(order)
-        self._look_again()
-
-    def _look_again(self) -> None:
-        due = self._house.next_due()
-        if due is not None and (self._called_at is None or due < self._called_at):
-            self._called_at = due
-            self._simulator.loop.call_at(due, self._called)
-
-    def _called(self) -> None:
-        self._called_at = None
-        self._keep_house()
-
-    def _destroy(self, order: DestroyOrder) -> None:
-        guest = self._parties.inhabitants.pop(self._house.inhabitant(order))
-        self._stop_guest(guest)
-        if not self._staff.destroy(order):
-            self._house.not_destroyed(order)
-
     def _reported(self, outcome: Outcome) -> None:
-        self._simulator.after_link(partial(self._heard, outcome))
+        self._simulator.after_link(partial(self._desk.heard, self._staff, outcome))
 
-    def _heard(self, outcome: Outcome) -> None:
-        if self._evidence is not None:
-            self._evidence.outcome(outcome)
-        resident = self._house.heard(outcome)
-        if resident is not None:
-            self._start_guest(resident)
-            self._look_again()
+    def _move_out(self, domain: Identified) -> None:
+        self._stop_guest(self._parties.inhabitants.pop(domain))
 
     # ---- going down
 

@@ -10,6 +10,7 @@ from random import Random
 from hypervisor.public.orders import DestroyOrder, LaunchOrder, Outcome, ToToolstack
 from launch.cluster.host_plan import HostPlan
 from launch.cluster.streams import toolstack_seed
+from launch.scenario.at_once import scheme_of, schemes_at_once
 from launch.simulate.parties import Parties, VirtualToolstack
 from launch.simulate.world import Simulator, SimWorld
 from toolstack.interface import Scheme
@@ -42,7 +43,7 @@ class Staff:
 
     def start(self) -> None:
         """All of them."""
-        for number in range(self._scenario.toolstack.count):
+        for number in range(self._scenario.toolstack.count * len(schemes_at_once(self._scheme))):
             self._start_one(number)
 
     def start_again(self, one: VirtualToolstack) -> None:
@@ -56,7 +57,7 @@ class Staff:
         world = self._join(name, len(members), Random(seed))
         service = Service(
             world,
-            self._make_scheme(),
+            self._make_scheme(scheme_of(self._scheme, number)),
             self._report,
             parallel=table.parallel,
             pages_per_second=table.pages_per_second,
@@ -64,10 +65,10 @@ class Staff:
         members.append(VirtualToolstack(name, world, service))
         self._turns = cycle(tuple(members))
 
-    def _make_scheme(self) -> Scheme:
-        parameters = self._scenario.scheme.get(self._scheme, {})
-        plugin = self._plan.plugins.schemes.get(self._scheme)
-        return make_scheme(self._scheme, parameters) if plugin is None else plugin(parameters)
+    def _make_scheme(self, name: str) -> Scheme:
+        parameters = self._scenario.scheme.get(name, {})
+        plugin = self._plan.plugins.schemes.get(name)
+        return make_scheme(name, parameters) if plugin is None else plugin(parameters)
 
     def launch(self, order: LaunchOrder) -> bool:
         """Give the order to the next in turn; False when none is left to take it."""

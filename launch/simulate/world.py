@@ -123,6 +123,10 @@ class Simulator:
         """Operations that could take a step now, longest waiting first."""
         return [operation for operation in self._waiting if self.machine.is_runnable(operation)]
 
+    def is_busy(self) -> bool:
+        """True while something can happen without time going on."""
+        return self.loop.is_ready() or (not self.stopped and bool(self.runnable()))
+
     def stuck(self) -> list[Operation]:
         """Operations that cannot: parked, or waiting for a lock."""
         return [operation for operation in self._waiting if not self.machine.is_runnable(operation)]

@@ -14,8 +14,9 @@ from rich.console import Console
 from hypervisor.public.orders import Outcome, Stage
 from launch.attribution import attributions
 from launch.launches import Launch, Verdict, fold
+from launch.percentile import percentile
 from launch.scenario.load import load_scenario
-from launch.summary import Report, SchemeSummary, Summary, percentile, summarise
+from launch.summary import Report, SchemeSummary, Summary, summarise
 from launch.tables import markdown, remarks, rich_table
 
 
