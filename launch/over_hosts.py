@@ -124,11 +124,11 @@ def over_hosts_rows(schemes: Sequence[OverHosts]) -> Iterator[tuple[str, ...]]:
         yield (title, *(_cell(getattr(one, name)) for one in schemes))
     for host in dict.fromkeys(host for one in schemes for host in one.hosts):
         shares = [one.hosts[host] for one in schemes]
-        yield (f"orders to {host}", *(_orders(share) for share in shares))
+        yield (f"orders to {host} (most at once)", *(_orders(share) for share in shares))
 
 
 def _orders(share: HostShare) -> str:
-    return f"{share.orders:,} ({share.built:,} built, {share.most_at_once:,} at once)"
+    return f"{share.orders:,} ({share.most_at_once:,})"
 
 
 def _cell(value: float | None) -> str:

@@ -21,6 +21,7 @@ from launch.check.states import host_of
 from launch.cluster.host_config import host_config
 from launch.errors import UsageError
 from launch.scenario.load import load_scenario
+from launch.scenario.scenes import scenes
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,5 +119,6 @@ def _boot_of_scenario(folder: Path) -> Callable[[], Host]:
         raise UnknownError(
             f"neither a journal's header nor scenario.json says what host it was: {error}"
         ) from error
-    config, release = host_config(scenario.host), RELEASES[scenario.release]
+    host = next((one.host for one in scenes(scenario) if one.host.name == folder.name), scenario.host)
+    config, release = host_config(host), RELEASES[scenario.release]
     return lambda: new_host(config, release)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -14,10 +14,12 @@ import msgspec
 from msgspec import Struct
 
 from hypervisor.public.units import Seconds
+from launch.arrivals.arrival import Arrival
 from launch.cluster.arrivals import plan_arrivals
-from launch.cluster.host_plan import HostPlan, HostResult
+from launch.cluster.cluster_plan import plan_cluster
+from launch.cluster.host_plan import HostPlan, HostResult, Plugins
 from launch.cluster.plans import plan_guests
-from launch.cluster.run import run_host
+from launch.cluster.run import run_host, run_hosts
 from launch.compare.variants import Variant
 from launch.errors import UsageError
 from launch.judge.evidence import files_evidence, folder_evidence, journal_stream
@@ -25,11 +27,17 @@ from launch.judge.figures import figures, flat
 from launch.judge.judge import judge_stream
 from launch.judge.verdict import HostJudgement
 from launch.launches import fold
+from launch.over_hosts import OverHosts, over_hosts
 from launch.results import Results
-from launch.simulate.host_run import run_virtual
+from launch.scenario.models import Scenario
+from launch.scenario.scenes import host_names
+from launch.simulate.host_run import VirtualResult, run_virtual
+from launch.simulate.hosts_run import run_virtual_hosts
 from launch.summary import summarise
 
 CELLS: Final = "cells"
+OVER_HOSTS: Final = "over_hosts."
+"""How figures over several hosts begin."""
 
 
 class Cell(Struct, frozen=True, forbid_unknown_fields=True):
@@ -70,13 +78,9 @@ class Task:
 
 def run_cell(task: Task, say: Callable[[str], None] = lambda _: None) -> Cell:
     """Run and judge it, and leave its file, whole or not at all."""
-    scenario, scheme = task.variant.loaded.scenario, task.variant.scheme
-    plan = HostPlan(
-        scenario, task.repeat, plan_guests(scenario, task.repeat), plan_arrivals(scenario, task.repeat)
-    )
-    run = _real if task.real else _virtual
-    result, judgement = run(task, plan, scheme, say)
-    cell = Cell(task.variant.name, task.repeat, result.violations, _figures(result, judgement))
+    ran = (_several if task.variant.loaded.scenario.hosts else _one)(task, say)
+    violations = tuple(line for one in ran.results for line in one.violations)
+    cell = Cell(task.variant.name, task.repeat, violations, ran.figures())
     task.path.parent.mkdir(parents=True, exist_ok=True)
     partial = task.path.with_suffix(f".{os.getpid()}.partial")
     partial.write_bytes(msgspec.json.format(msgspec.json.encode(cell)) + b"\n")
@@ -84,36 +88,71 @@ def run_cell(task: Task, say: Callable[[str], None] = lambda _: None) -> Cell:
     return cell
 
 
-def planned_build_time(plan: HostPlan) -> Seconds | None:
+@dataclass(frozen=True, slots=True)
+class _Ran:
+    """What a cell is made from: one host, or several."""
+
+    results: Sequence[HostResult]
+    judgements: Sequence[HostJudgement]
+    over_hosts: OverHosts | None = None
+
+    def figures(self) -> dict[str, float | None]:
+        """Every figure of summary and judge; those over several hosts as `over_hosts.NAME`."""
+        launches = [launch for one in self.results for launch in fold(one.ordered_at, one.outcomes)]
+        reports = [report for one in self.results for report in one.reports]
+        leftovers = [line for one in self.results for line in one.leftovers]
+        found = {**flat(summarise(launches, reports, leftovers)), **flat(figures(self.judgements))}
+        over = {} if self.over_hosts is None else flat(self.over_hosts)
+        return {**found, **{f"{OVER_HOSTS}{name}": value for name, value in over.items()}}
+
+
+def planned_build_time(scenario: Scenario, arrivals: Sequence[Arrival]) -> Seconds | None:
     """Median of pages over pace: a measure that is the same for every scheme, whatever it builds."""
-    pace = plan.scenario.toolstack.pages_per_second
-    return median(one.pages / pace for one in plan.arrivals) if plan.arrivals else None
+    pace = scenario.toolstack.pages_per_second
+    return median(one.pages / pace for one in arrivals) if arrivals else None
 
 
-def _virtual(
-    task: Task, plan: HostPlan, scheme: str, say: Callable[[str], None]
-) -> tuple[HostResult, HostJudgement]:
-    result = run_virtual(plan, scheme)
-    assert result.evidence is not None, "asked for"
-    files = result.evidence.files()
-    evidence = files_evidence(files)
-    return result, judge_stream(journal_stream(files), evidence, scheme, planned_build_time(plan))
-
-
-def _real(
-    task: Task, plan: HostPlan, scheme: str, say: Callable[[str], None]
-) -> tuple[HostResult, HostJudgement]:
-    """The evidence of a real run stays, for claimlab check."""
+def _one(task: Task, say: Callable[[str], None]) -> _Ran:
+    scenario, scheme = task.variant.loaded.scenario, task.variant.scheme
+    guests, arrivals = plan_guests(scenario, task.repeat), plan_arrivals(scenario, task.repeat)
+    plan = HostPlan(scenario, task.repeat, guests, arrivals)
+    build_time = planned_build_time(scenario, arrivals)
+    if not task.real:
+        virtual = run_virtual(plan, scheme)
+        return _Ran([virtual], [_judged(virtual, scheme, build_time)])
     results = Results(task.out / "runs" / task.variant.folder)
-    folder = results.host_directory(scheme, plan.repeat, plan.scenario.host.name)
+    folder = results.host_directory(scheme, plan.repeat, scenario.host.name)
     shutil.rmtree(folder)  # of an attempt that was interrupted
     result = run_host(plan, scheme, results, say)
+    return _Ran([result], [_judged_folder(folder, scheme, build_time)])
+
+
+def _several(task: Task, say: Callable[[str], None]) -> _Ran:
+    scenario, scheme = task.variant.loaded.scenario, task.variant.scheme
+    plan = plan_cluster(scenario, task.repeat, Plugins())
+    build_time = planned_build_time(scenario, plan.arrivals)
+    names = host_names(scenario)
+    if task.real:
+        results = Results(task.out / "runs" / task.variant.folder)
+        folders = {name: results.host_directory(scheme, plan.repeat, name) for name in names}
+        for folder in folders.values():
+            shutil.rmtree(folder)  # of an attempt that was interrupted
+        done = run_hosts(plan, scheme, results, say)
+        judgements = [_judged_folder(folders[name], name, build_time) for name in names]
+    else:
+        done = run_virtual_hosts(plan, scheme)
+        judgements = [_judged(one, name, build_time) for name, one in done.hosts.items()]
+    return _Ran(list(done.each()), judgements, over_hosts([done.launches], names))
+
+
+def _judged(result: HostResult, name: str, build_time: Seconds | None) -> HostJudgement:
+    assert isinstance(result, VirtualResult) and result.evidence is not None, "asked for"
+    files = result.evidence.files()
+    return judge_stream(journal_stream(files), files_evidence(files), name, build_time)
+
+
+def _judged_folder(folder: Path, name: str, build_time: Seconds | None) -> HostJudgement:
+    """The evidence of a real run stays, for claimlab check."""
     evidence = folder_evidence(folder)
     with (folder / "journal.msgpack").open("rb") as journal:
-        return result, judge_stream(journal, evidence, scheme, planned_build_time(plan))
-
-
-def _figures(result: HostResult, judgement: HostJudgement) -> dict[str, float | None]:
-    launches = fold(result.ordered_at, result.outcomes)
-    summary = summarise(launches, result.reports, result.leftovers)
-    return {**flat(summary), **flat(figures([judgement]))}
+        return judge_stream(journal, evidence, name, build_time)

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 from rich.table import Table
 
-from launch.compare.cell import Cell
+from launch.compare.cell import OVER_HOSTS, Cell
 from launch.compare.statistics import CONFIDENCE, Difference, Estimate, difference, estimate
 
 SHOWN: Final = (
@@ -28,6 +28,11 @@ SHOWN: Final = (
     ("moved_in_windows", "pages moved in decision windows"),
     ("hypercalls_per_launch", "hypercalls per launch"),
     ("time_to_answer_p50_s", "time to the final answer, p50 (s)"),
+    ("over_hosts.attempts_per_launch", "attempts per launch"),
+    ("over_hosts.running", "launches running in the end"),
+    ("over_hosts.given_up", "launches given up"),
+    ("over_hosts.time_to_running_p50_s", "time to running, p50 (s)"),
+    ("over_hosts.time_to_running_p99_s", "time to running, p99 (s)"),
 )
 
 
@@ -129,7 +134,10 @@ class Comparison:
         table.add_column("")
         for column in self.columns:
             table.add_column(column.name, justify="right")
+        known = self.figures()
         for figure, title in SHOWN:
+            if figure.startswith(OVER_HOSTS) and figure not in known:
+                continue  # one host
             table.add_row(title, *(self._cell(column, figure) for column in self.columns))
         return table
 

@@ -19,7 +19,10 @@ def several_faults(scenario: Scenario, of_host: Callable[[Scenario], Iterator[Fa
         if scenario.placement != PlacementTable():
             yield Fault(("placement",), "one host is no choice: add [[hosts]] tables, or drop [placement]")
         return
-    yield from _same_names(scenario)
+    clashes = list(_same_names(scenario))
+    if clashes:
+        yield from clashes
+        return
     yield from _alternates(scenario)
     found = (
         Fault(_key(fault.key, number, table), f"{name}: {fault.text}")
