@@ -135,7 +135,7 @@ def test_the_good_one_is_good(tmp_path: Path) -> None:
         ('size = "1GiB"', "size = 1\nat = [inf]", 17, "arrivals.at.0", "finite"),
         ('size = "1GiB"', "size = 1\nat = 'x'", 17, "arrivals.at", "a number or an array"),
         ("[scheme.clamp]", "[scheme]\nclamp = 3\n[scheme.other]", 18, "scheme.clamp", "must be a table"),
-        ('cut = "even"', "[hosts]\nname = 'a'", 17, "hosts", "write [[hosts]] above each"),
+        ('cut = "even"', "[hosts]\nname = 'a'", 18, "hosts", "write [[hosts]] above each"),
         ('cut = "even"', "[[hosts]]\nmemroy = 3", 19, "host.memroy", "did you mean host.memory?"),
         ('cut = "even"', "[[hosts]]\n[hosts.guests]\ncount = 'x'", 20, "guests.count", "a whole number"),
         ("seed = 3", "# a line\u2028that is one\nsede = 3", 3, "sede", "did you mean seed?"),

@@ -190,7 +190,7 @@ def test_tables_are_laid_over_the_defaults_and_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "place", "cure"),
     [
-        ('name = "right"', 'name = "left"', "small.toml:22: hosts.1.name", 'two hosts are called "left"'),
+        ('name = "right"', 'name = "left"', "small.toml:21: hosts.1.name", 'two hosts are called "left"'),
         ('policy = "alternates"', 'policy = "best"', "placement.policy", "'most-free'"),
         ('["left", "right"]', '["left", "rihgt"]', "placement.alternates", "did you mean 'right'?"),
         ('["left", "right"]', "[]", "placement.alternates", 'add alternates = ["left", "right"]'),
