@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
@@ -85,7 +85,7 @@ def run_hosts(plan: ClusterPlan, scheme: str, results: Results, say: Progress) -
 
 
 @contextmanager
-def _curable(folder: Path) -> Iterator[None]:
+def _curable(folder: Path) -> Generator[None, None, None]:
     """Addresses and disks that are not as they should be are the user's to put right."""
     try:
         yield
