@@ -32,6 +32,7 @@ COMMANDS: Final = MappingProxyType(
         "conform": "launch.commands.conform",
         "explore": "launch.commands.explore",
         "museum": "launch.commands.museum",
+        "reproduce": "launch.commands.reproduce",
     }
 )
 """Name, and the module whose function of that name (hyphens become underscores) is the command."""

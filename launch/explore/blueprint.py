@@ -22,29 +22,45 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
+class Frozen:
+    """A host with nothing under way, and what is known about it, as bytes."""
+
+    _bytes: bytes
+    _arrays: tuple[tuple[bytes, int], ...]
+
+    def thaw(self) -> tuple[Host, Any]:
+        """Both as copies of one's own."""
+        host, facts = _Unpickler(io.BytesIO(self._bytes), self._arrays).load()
+        return host, facts
+
+
+@dataclass(frozen=True, slots=True)
 class Blueprint:
     """What every schedule of a world begins with."""
 
     world: SmallWorld
     setting: Setting
-    _bytes: bytes
-    _arrays: tuple[tuple[bytes, int], ...]
+    _start: Frozen
 
     def copy(self) -> tuple[Host, Any]:
         """A host of one's own, and what the set-up returned."""
-        host, facts = _Unpickler(io.BytesIO(self._bytes), self._arrays).load()
-        return host, facts
+        return self._start.thaw()
 
 
 def blueprint(world: SmallWorld, setting: Setting) -> Blueprint:
     """Do the set-up."""
     machine = Machine(_boot(world, setting.release))
     facts = _drive(world.set_up(SetUpWorld(machine)))
+    return Blueprint(world, setting, freeze(machine.host, facts))
+
+
+def freeze(host: Host, facts: Any = None) -> Frozen:
+    """Both as they are now. No request may be under way on the host: generators cannot be kept."""
     stream = io.BytesIO()
     pickler = _Pickler(stream)
-    pickler.dump((machine.host, facts))
+    pickler.dump((host, facts))
     arrays = tuple((bytes(one.rstrip(b"\0")), len(one)) for one in pickler.arrays.values())
-    return Blueprint(world, setting, stream.getvalue(), arrays)
+    return Frozen(stream.getvalue(), arrays)
 
 
 class _Pickler(pickle.Pickler):

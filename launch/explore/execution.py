@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import heappop
-from typing import Final
 
 from msgspec import Struct
 
@@ -30,9 +29,6 @@ from launch.explore.scene import Scene
 from launch.explore.schedule import Kept
 from launch.explore.small_world import Act, Party
 from launch.simulate.liveness import is_alive
-
-MOST_STEPS: Final = 20_000
-"""Moves after which a schedule is cut off: no small world is so long."""
 
 
 class Record(Struct, frozen=True, eq=False):
@@ -62,11 +58,12 @@ class Execution:
         self.scene = Scene(host, facts, blueprint.setting.scheme, self._unclaimed)
         self.records: list[Record] = []
         self.cut = False
-        """True when it was not over after `MOST_STEPS` moves."""
+        """True when it was not over after `SmallWorld.most_steps` moves."""
         self._world = blueprint.world
         self._footprints = footprints
         self._loop = Loop()
         self._calls: dict[int, Call] = {}  # by operation number
+        self._unborn: list[Call] = []  # of domains that do not exist yet
         self._worlds: list[PartyWorld] = []
         self._acting: list[tuple[PartyWorld, Task[None]]] = []
         self._books = Books(host, self._pending)
@@ -79,10 +76,7 @@ class Execution:
 
     def _begin_parties(self, parties: Sequence[Party], kept: Kept | None) -> None:
         for index, party in enumerate(parties):
-            domain = self.scene.host.domains[party.domid]
-            incarnation = index + 1 if party.domid == DOMID_DOM0 else domain.incarnation
-            caller = Caller(party.domid, incarnation)
-            world = PartyWorld(index, party.name, caller, self._loop, self._submit)
+            world = PartyWorld(index, party.name, self._caller(index, party), self._loop, self._submit)
             self._worlds.append(world)
             self._finish_first(self._act(world, party.before), party.name)
         self._forget_the_beginning()
@@ -94,6 +88,12 @@ class Execution:
             if party.domid == DOMID_DOM0:  # a guest that was paused need not end
                 self._acting.append((self._worlds[index], task))
         self._settle()
+
+    def _caller(self, index: int, party: Party) -> Caller:
+        if party.incarnation is not None:
+            return Caller(party.domid, party.incarnation)
+        own = party.domid != DOMID_DOM0
+        return Caller(party.domid, self.scene.host.domains[party.domid].incarnation if own else index + 1)
 
     def _forget_the_beginning(self) -> None:
         """What was noted or done before the exploration is no outcome of it; a violation would be."""
@@ -167,6 +167,9 @@ class Execution:
         if result.reply is not None:
             if call.world.domid == DOMID_DOM0:
                 scene.unclaimed_at[result.commit] = self._unclaimed()
+                scene.saw(result.reply.value)
+            if step.name == "create":
+                self._let_in()
             self._replied(call, operation, result.reply)
         if result.emissions:
             self._emit(result.emissions)
@@ -197,11 +200,20 @@ class Execution:
 
     def _submit(self, call: Call) -> None:
         if not is_alive(self.machine, call.world.caller):
+            if call.world.caller.incarnation >= self.scene.host.next_incarnation:
+                self._unborn.append(call)
+                return
             self._refuse(call, "the domain is dying or dead")
             return
         request = call.requests[len(call.replies)]
         call.operation = self.machine.submit(call.world.caller, request)
         self._calls[call.operation.number] = call
+
+    def _let_in(self) -> None:
+        """A domain has come to be: whoever speaks for it need not wait any more."""
+        waiting, self._unborn = self._unborn, []
+        for call in waiting:
+            self._submit(call)
 
     def _replied(self, call: Call, operation: Operation, reply: Reply) -> None:
         del self._calls[operation.number]
@@ -242,7 +254,7 @@ class Execution:
                 self._look_for_waiting()
                 self._world.at_end(scene)
                 return
-            if len(self.records) >= MOST_STEPS:
+            if len(self.records) >= self._world.most_steps:
                 self.cut = True
                 return
             self.take(choose(moves))

@@ -12,7 +12,7 @@ from launch.explore.blueprint import Blueprint
 from launch.explore.describe import answer, operation
 from launch.explore.execution import Execution, Record
 from launch.explore.footprint import Footprints
-from launch.explore.schedule import Kept, Replay, Turns
+from launch.explore.schedule import LETTERS, Kept, Replay, Turns
 
 LENGTHS: Final = (1, 2, 3)
 """Steps of one extent or page: what a long operation repeats."""
@@ -90,7 +90,7 @@ def _new_row(execution: Execution, record: Record) -> Row:
     request, call = record.request, record.move.call
     text = record.step if request is None or call is None else operation(request, call.world.domid)
     number = f"{record.move.identity}/{id(request)}"
-    return Row(record.commit, record.commit, number, f"{chr(ord('a') + record.move.party)} {who}", text, [])
+    return Row(record.commit, record.commit, number, f"{LETTERS[record.move.party]} {who}", text, [])
 
 
 def _counted(steps: list[str]) -> Iterator[str]:

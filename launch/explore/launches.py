@@ -18,6 +18,7 @@ from hypervisor.tasks import Future
 from launch.explore.party_world import PartyWorld
 from launch.explore.scene import Scene
 from launch.explore.small_world import Act, Party
+from toolstack.interface import Scheme
 from toolstack.need import need_memory
 from toolstack.service import Service
 
@@ -37,10 +38,21 @@ class _Promise:
 class Launches:
     """The launches of one toolstack process; `toolstack` makes them."""
 
-    def __init__(self, scene: Scene, name: str) -> None:
+    def __init__(
+        self,
+        scene: Scene,
+        name: str,
+        *,
+        scheme: Scheme | None = None,
+        pages_per_second: float = AT_ONCE,
+        judged: bool = True,
+    ) -> None:
+        """`scheme` None: the scene's. `judged` False: what comes of them is noted and no violation."""
         self._scene = scene
         self._name = name
-        self._scheme = scene.new_scheme()
+        self._scheme = scheme or scene.new_scheme()
+        self._pages_per_second = pages_per_second
+        self._judged = judged
         self._service: Service | None = None
         self._answers: dict[int, Callable[[Outcome], None]] = {}
         self._orders: dict[int, LaunchOrder] = {}
@@ -66,39 +78,43 @@ class Launches:
     def _serve(self, world: PartyWorld) -> Service:
         if self._service is None:
             self._service = Service(
-                world, self._scheme, self._hear, parallel=1 << 10, pages_per_second=AT_ONCE
+                world, self._scheme, self._hear, parallel=1 << 10, pages_per_second=self._pages_per_second
             )
         return self._service
 
     def _hear(self, outcome: Outcome) -> None:
-        scene, order = self._scene, self._orders.get(outcome.order)
-        scene.outcomes.append(outcome)
-        if order is None:
-            return
-        if outcome.stage == Stage.ADMITTED:
-            _promises(scene)[outcome.order] = _Promise(order, outcome.domid)
-            return
-        promise = _promises(scene).pop(outcome.order, None)
-        self._judge(outcome, order, promise is not None)
-        if outcome.stage in ENDS:
-            scene.note(f"launch {outcome.order}", str(outcome.stage))
+        hear(self._scene, self._name, self._orders.get(outcome.order), outcome, self._judged)
+        if outcome.stage in ENDS and outcome.order in self._answers:
             self._answers.pop(outcome.order)(outcome)
 
-    def _judge(self, outcome: Outcome, order: LaunchOrder, admitted: bool) -> None:
-        scene = self._scene
-        if outcome.stage == Stage.FAILED and admitted:
+
+def hear(scene: Scene, name: str, order: LaunchOrder | None, outcome: Outcome, judged: bool = True) -> None:
+    """A toolstack has said what became of an order; None for one that nobody gave it."""
+    scene.outcomes.append(outcome)
+    if order is None:
+        return
+    if outcome.stage == Stage.ADMITTED:
+        _promises(scene)[outcome.order] = _Promise(order, outcome.domid)
+        return
+    promise = _promises(scene).pop(outcome.order, None)
+    if judged:
+        _judge(scene, name, order, outcome, promise is not None)
+    if outcome.stage in ENDS:
+        scene.note(f"launch {outcome.order}", str(outcome.stage))
+
+
+def _judge(scene: Scene, name: str, order: LaunchOrder, outcome: Outcome, admitted: bool) -> None:
+    if outcome.stage == Stage.FAILED and admitted:
+        scene.violate("late failure", f"{name}: launch {order.order} was admitted, then: {outcome.reason}")
+    if outcome.stage == Stage.REFUSED:
+        there = _free_for(scene, outcome.commit)
+        need = order.pages if outcome.domid >= 0 else need_memory(order.builder, order.pages, order.vcpus)
+        if there >= need:
             scene.violate(
-                "late failure", f"{self._name}: launch {order.order} was admitted, then: {outcome.reason}"
+                "false refusal",
+                f"{name}: launch {order.order} needed {need} pages, {there} were free and promised "
+                f"to nobody; it was refused: {outcome.reason}",
             )
-        if outcome.stage == Stage.REFUSED:
-            there = _free_for(scene, outcome.commit)
-            need = order.pages if outcome.domid >= 0 else need_memory(order.builder, order.pages, order.vcpus)
-            if there >= need:
-                scene.violate(
-                    "false refusal",
-                    f"{self._name}: launch {order.order} needed {need} pages, {there} were free and promised "
-                    f"to nobody; it was refused: {outcome.reason}",
-                )
 
 
 def _promises(scene: Scene) -> dict[int, _Promise]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from hypervisor.core.host import Host
+from hypervisor.public.domctl import DomainInfo, DomainInfoList
 from hypervisor.public.orders import Outcome
-from hypervisor.public.units import Commit, Pages
+from hypervisor.public.units import Commit, DomId, Pages
 from toolstack.interface import Scheme
 
 
@@ -43,12 +44,21 @@ class Scene:
         self.outcomes: list[Outcome] = []
         """What the toolstacks reported."""
         self.violations: list[Violation] = []
+        self.seen: dict[DomId, Pages] = {}
+        """tot_pages of each domain, as dom0 was last told."""
         self.before = 0
         """Commit number at which the exploration began; what was set up lies before."""
 
     def note(self, key: str, value: Any) -> None:
         """Keep something for `outcome` and `at_end`; keys are the world's own."""
         self.notes[key] = value
+
+    def saw(self, value: object) -> None:
+        """dom0 was told this."""
+        if isinstance(value, DomainInfoList):
+            self.seen.update((one.domid, one.tot_pages) for one in value.domains)
+        elif isinstance(value, DomainInfo):
+            self.seen[value.domid] = value.tot_pages
 
     def violate(self, kind: str, detail: str) -> None:
         """Something has become untrue with the step just done."""

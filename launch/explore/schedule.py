@@ -10,6 +10,7 @@ little. A schedule of which whole acts were left out names those that remain: `a
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Final
@@ -23,7 +24,9 @@ Turns = tuple[Turn, ...]
 Kept = frozenset[tuple[int, int]]
 """The acts that are done, as (party, act), counted from 0."""
 
-_TOKEN: Final = re.compile(r"([a-z])(\+*)(\d*)\Z")
+_TOKEN: Final = re.compile(r"([a-zA-Z])(\+*)(\d*)\Z")
+LETTERS: Final = string.ascii_lowercase + string.ascii_uppercase
+"""Of the parties, so there are 52 at most."""
 MOST_TURNS: Final = 100_000
 
 
@@ -38,7 +41,7 @@ def written(turns: Sequence[Turn], kept: Kept | None = None) -> str:
 
 
 def _letter(party: int) -> str:
-    return chr(ord("a") + party)
+    return LETTERS[party]
 
 
 def read(text: str) -> tuple[Turns, Kept | None]:
@@ -56,7 +59,7 @@ def _tokens(text: str) -> Iterator[tuple[int, int, int]]:
             raise UsageError(
                 f"--schedule: {token!r} is no turn: write a party's letter and how many moves, a3.b.a2 say"
             )
-        yield ord(match[1]) - ord("a"), len(match[2]), count
+        yield LETTERS.index(match[1]), len(match[2]), count
 
 
 class Replay:

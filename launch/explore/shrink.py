@@ -8,7 +8,7 @@ turn can be left out of the result.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby, pairwise
 from typing import Final
 
@@ -26,6 +26,10 @@ SEARCHES: Final = 40
 """Schedules of PCT tried when a whole act was left out and the old schedule does not violate any more."""
 
 
+MUST_RUN: Final = 2
+"""Replays without which nothing is known."""
+
+
 def size(execution: Execution) -> Size:
     """How much there is to read."""
     moves = [record.move for record in execution.records]
@@ -41,8 +45,10 @@ def size(execution: Execution) -> Size:
 class Shrinker:
     """Shrinks findings of one world."""
 
-    def __init__(self, blueprint: Blueprint) -> None:
+    def __init__(self, blueprint: Blueprint, spent: Callable[[], bool] = lambda: False) -> None:
+        """`spent` is asked before every replay: True ends the work with the smallest so far."""
         self._blueprint = blueprint
+        self._spent = spent
         self._footprints = Footprints()
         self.replays = 0
         """Schedules run to get there."""
@@ -90,6 +96,8 @@ class Shrinker:
 
     def _run(self, finding: Finding, kept: Kept | None, choose: Choose) -> Execution | None:
         self.replays += 1
+        if self._spent() and self.replays > MUST_RUN:
+            return None
         execution = Execution(self._blueprint, self._footprints, kept)
         execution.run(choose, stop_at_violation=True)
         violations = execution.scene.violations

@@ -56,7 +56,10 @@ class Party:
     before: tuple[Act, ...] = ()
     """Done before the exploration begins, alone and without choices: what this party remembers from then."""
     domid: DomId = DOMID_DOM0
-    """Whose hypercalls they are; a guest's domain must exist and run after the set-up."""
+    """Whose hypercalls they are; a guest's domain must exist and run after the set-up, unless it is told
+    by its incarnation."""
+    incarnation: int | None = None
+    """Of its domain, which may come to be only while the parties move: until then its hypercalls wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,8 @@ class SmallWorld:
     """The scheme its toolstacks use unless another is asked for; None when it has no toolstack with one."""
     until: ClassVar[Seconds] = 3600.0
     """Emulated seconds on a party's own clock after which its timers do not ring any more."""
+    most_steps: int = 20_000
+    """Moves after which a schedule is cut off."""
     parameters: ClassVar[Mapping[str, int]] = {}
     """Keys that --set may change, with what they are otherwise. Values are attributes of the instance."""
 

@@ -1,0 +1,99 @@
+"""`claimlab reproduce`: a race of real processes, rebuilt in a small world and made as small as it can be."""
+
+from __future__ import annotations
+
+import json as codec
+import os
+from pathlib import Path
+from time import monotonic
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from launch.check.run import tell
+from launch.commands.options import JsonOption
+from launch.errors import UsageError
+from launch.explore.interleaving import rich_table
+from launch.explore.options import read_budget
+from launch.judge.run import judge_run_folder
+from launch.reproduce.evidence import host_folder
+from launch.reproduce.fold import folded
+from launch.reproduce.report import Report, list_lines
+from launch.reproduce.reproduce import Reproduced, replay, saved_of
+from launch.reproduce.reproduce import reproduce as rebuild_and_shrink
+from launch.reproduce.saved import load, save
+from launch.reproduce.witness import Witness, witnesses
+
+RunArgument = Annotated[
+    Path | None,
+    typer.Argument(metavar="RUN", help="What claimlab run left, or the folder of one host in it."),
+]
+WitnessOption = Annotated[int, typer.Option(min=1, metavar="N", help="Which wrong of the list; the first.")]
+ListOption = Annotated[bool, typer.Option("--list", help="List the wrongs and end.")]
+BudgetOption = Annotated[str, typer.Option(help="Seconds (60s) after which to show the smallest so far.")]
+OutOption = Annotated[Path | None, typer.Option(metavar="FILE", help="Instead of RUN/reproduced-N.json.")]
+ReplayOption = Annotated[
+    Path | None, typer.Option("--replay", metavar="FILE", help="Show again what FILE keeps.")
+]
+
+
+def reproduce(
+    run: RunArgument = None,
+    witness: WitnessOption = 1,
+    list_: ListOption = False,
+    budget: BudgetOption = "60s",
+    out: OutOption = None,
+    replay_: ReplayOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Rebuild what the judge found wrong in a run: 1 reproduced, 0 harmless, 2 cannot be told."""
+    if replay_ is not None:
+        _replay(replay_, run, json)
+        return
+    if run is None:
+        raise UsageError("name a run: claimlab reproduce RUN, or --replay FILE")
+    seconds = read_budget(budget).seconds
+    if seconds is None:
+        raise UsageError(f"--budget {budget}: give seconds, 60s say")
+    found = witnesses(judge_run_folder(run, os.cpu_count() or 1, tell), run)
+    if list_ or not found:
+        _list(found, json)
+        return
+    if witness > len(found):
+        raise UsageError(f"--witness {witness}: there are {len(found)}; --list shows them")
+    one = found[witness - 1]
+    ends = monotonic() + seconds
+    reproduced = rebuild_and_shrink(host_folder(run / one.host), one, lambda: monotonic() > ends)
+    file = None
+    if reproduced.small is not None:
+        file = out or run / f"reproduced-{witness}.json"
+        save(file, saved_of(one, reproduced))
+    _show(one, reproduced, file, json)
+
+
+def _list(found: tuple[Witness, ...], json: bool) -> None:
+    if json:
+        print(codec.dumps({"witnesses": [one.as_json() for one in found]}, indent=2))
+        return
+    for line in list_lines(found):
+        print(line)
+
+
+def _replay(file: Path, run: Path | None, json: bool) -> None:
+    saved = load(file)
+    reproduced = replay(run or file.resolve().parent, saved)
+    _show(saved.witness, reproduced, file, json)
+
+
+def _show(witness: Witness, reproduced: Reproduced, file: Path | None, json: bool) -> None:
+    report = Report(witness, reproduced, file)
+    if json:
+        print(codec.dumps(report.as_json(), indent=2))
+    else:
+        print(report.title)
+        if reproduced.rows:
+            Console().print(rich_table(tuple(folded(reproduced.rows))))
+        for line in report.lines():
+            print(line)
+    raise typer.Exit(report.exit_code)
