@@ -50,13 +50,13 @@ class RecordedWorld(SmallWorld):
         if case is None:
             acts = Script(role.operations).acts()
         elif role.scheming is None:
-            acts = (LaunchScript(role.name, case, role.operations, case is self._wanted).whole,)
+            acts = (LaunchScript("toolstack", case, role.operations, case is self._wanted).whole,)
         else:
             judged = case is self._wanted
             scheme = role.scheming.new()
             launches = Launches(
                 scene,
-                role.name,
+                "toolstack",
                 scheme=Prompt(scheme, scene, role.name) if judged else scheme,
                 pages_per_second=role.scheming.pages_per_second,
                 judged=judged,

@@ -45,7 +45,7 @@ def test_a_race_of_real_processes_is_reproduced_and_shrunk(raced: Path) -> None:
     rows = document["interleaving"]
     assert 4 <= document["operations"] <= min(7, document["operations_recorded"])
     assert [row["operation"] for row in rows][:2] == ["physinfo", "createdomain"]
-    assert any(row["who"] == "b guest 1" and row["operation"].startswith("populate") for row in rows)
+    assert any(row["who"].endswith("guest 1") and row["operation"].startswith("populate") for row in rows)
     assert "late failure" in rows[-1]["untrue"] and rows[-1]["who"] == "a launch 1"
     again, replayed = reproduced("--replay", raced / "reproduced-1.json")
     assert again == 1 and document["replay"].endswith("reproduced-1.json")
@@ -63,7 +63,7 @@ def test_a_toolstack_that_is_not_at_hand_does_what_it_did(raced: Path) -> None:
         copy.rename(raced / "naive" / "1" / "host0")
     assert (code, document["by_scheme"], document["departed"]) == (1, False, None)
     assert document["violation"]["kind"] == "late failure"
-    assert any(row["who"] == "b guest 1" for row in document["interleaving"])
+    assert any(row["who"].endswith("guest 1") for row in document["interleaving"])
 
 
 def test_what_departs_is_noticed(raced: Path) -> None:
