@@ -261,7 +261,7 @@ class Execution:
 
     def _look_for_waiting(self) -> None:
         """What somebody in dom0 still waits for never comes, unless his own clock was stopped at `until`."""
-        for world, task in self._acting:
+        for world, task in self._acting if self._world.closed else ():
             if not task.done() and not world.timers:
                 text = f"{world.name} still waits, and nobody can move any more"
                 self.scene.violate("never ended", text)

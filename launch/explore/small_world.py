@@ -82,6 +82,8 @@ class SmallWorld:
     """The scheme its toolstacks use unless another is asked for; None when it has no toolstack with one."""
     until: ClassVar[Seconds] = 3600.0
     """Emulated seconds on a party's own clock after which its timers do not ring any more."""
+    closed: ClassVar[bool] = True
+    """Whoever waits in dom0 when nobody can move waits for ever; otherwise for somebody who is not here."""
     most_steps: int = 20_000
     """Moves after which a schedule is cut off."""
     parameters: ClassVar[Mapping[str, int]] = {}

@@ -30,6 +30,7 @@ class RecordedWorld(SmallWorld):
 
     name = "recorded"
     about = "a stretch of a run"
+    closed = False
 
     def __init__(self, roles: Sequence[Role], wanted: Case, release: Release, steps: int) -> None:
         """`steps` were recorded."""
