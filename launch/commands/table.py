@@ -27,6 +27,7 @@ COMMANDS: Final = MappingProxyType(
         "check": "launch.commands.check",
         "judge": "launch.commands.judge",
         "report": "launch.commands.report",
+        "trace": "launch.commands.trace",
         "compare": "launch.commands.compare",
         "check-toolstack": "launch.commands.check_toolstack",
         "conform": "launch.commands.conform",

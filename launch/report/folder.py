@@ -25,15 +25,20 @@ from launch.judge.run import ALONE, Tell, journal_bytes, judge_run_folder, to_do
 from launch.judge.verdict import HostJudgement
 from launch.report.chosen import chosen_domains
 from launch.report.reading import NOTHING, read_host
-from launch.report.story import HostStory
+from launch.report.story import HostStory, HostTrace
 from launch.report.wanted import wanted
 from launch.summary import Summary
+from launch.trace.tracer import Tracer
 
 HOSTS_DRAWN: Final = 12
 """Hosts with curves and diagrams: the first repeats of every scheme. Tables count them all."""
 POINTS: Final = 150_000
 """Points of all curves of a page together: it stays below 10 MB."""
 CURVES_OF_HOST: Final = 50
+OPERATIONS: Final = 12_000
+"""Operations of all hosts together in a trace: it stays below 15 MB."""
+PIDS_OF_HOST: Final = 10
+"""Process numbers that a host's part of a trace has for itself."""
 FEWEST, MOST = 200, 1200
 """Points of one curve."""
 
@@ -79,15 +84,17 @@ class _Judged(msgspec.Struct):
     hosts: tuple[HostJudgement, ...]
 
 
-def read_run(run: Path, tell: Tell, *, replay: bool = True, jobs: int | None = None) -> RunFolder:
-    """Read RUN, or the folder of one host; judge it first where nobody has, if `replay`.
+def read_run(
+    run: Path, tell: Tell, *, replay: bool = True, judge: bool = True, jobs: int | None = None
+) -> RunFolder:
+    """Read RUN, or the folder of one host, its journals if `replay`; judge it where nobody has, if `judge`.
 
     UsageError for what is no run, or for a journal that cannot be judged.
     """
     folders = host_folders(run)
     workers = jobs or os.cpu_count() or 1
     evidence = [_evidence(folder) for folder in folders]
-    judgements = _judgements(run, tell, replay, workers)
+    judgements = _judgements(run, tell, replay and judge, workers)
     names = [folder.name if folder == run else str(folder.relative_to(run)) for folder in folders]
     stories: Mapping[str, HostStory] = {}
     if replay:
@@ -155,15 +162,15 @@ def _remarks(run: Path) -> Sequence[str]:
 # ---- what stands in journals
 
 
-def _judgements(run: Path, tell: Tell, replay: bool, jobs: int) -> Mapping[str, HostJudgement]:
-    """By host; judge.json when it is there, else judged now, and none without `replay`."""
+def _judgements(run: Path, tell: Tell, judge: bool, jobs: int) -> Mapping[str, HostJudgement]:
+    """By host; judge.json when it is there, else judged now, and none without `judge`."""
     path = run / "judge.json"
     try:
         hosts = msgspec.json.decode(path.read_bytes(), type=_Judged).hosts
         return {host.name: host for host in hosts}
     except (OSError, msgspec.DecodeError):
         pass  # not judged yet, or by another version
-    if not replay:
+    if not judge:
         return {}
     judgement = judge_run_folder(run, jobs, tell)
     if (run / "scenario.json").is_file():
@@ -177,8 +184,11 @@ def _stories(
     """Of the hosts that are drawn, several at a time."""
     drawn = sorted(hosts, key=lambda one: (_place(one[0])[1], one[0]))[:HOSTS_DRAWN]
     limit = min(max(POINTS // (len(drawn) * CURVES_OF_HOST), FEWEST), MOST)
-    work = partial(_story, limit)
-    tasks = [(name, folder, judgements.get(name)) for name, folder in drawn]
+    work = partial(_story, limit, OPERATIONS // len(drawn))
+    tasks = [
+        (number * PIDS_OF_HOST, name, folder, judgements.get(name))
+        for number, (name, folder) in enumerate(drawn, 1)
+    ]
     if min(jobs, len(tasks)) < 2 or journal_bytes(run) <= ALONE:
         found = [work(*task) for task in tasks]
     else:
@@ -187,19 +197,25 @@ def _stories(
     return {story.name: story for story in found}
 
 
-def _story(limit: int, name: str, folder: Path, judgement: HostJudgement | None) -> HostStory:
+def _story(
+    limit: int, operations: int, base: int, name: str, folder: Path, judgement: HostJudgement | None
+) -> HostStory:
     evidence = _evidence(folder)
+    tracer = Tracer(base, operations)
     try:
         with (folder / JOURNAL).open("rb") as file:
-            return read_host(
+            story = read_host(
                 JournalReader(file),
                 evidence.outcomes,
                 name,
                 chosen_domains(evidence, judgement),
                 NOTHING if judgement is None else wanted(judgement),
                 limit,
+                (tracer,),
             )
     except OSError as error:
         raise UsageError(f"{folder}/{JOURNAL}: {error.strerror}: nothing can be shown without it") from error
     except (EvidenceError, UnknownError, JournalError) as error:
         raise UsageError(f"{folder}: cannot be replayed: {error} (claimlab check says more)") from error
+    tracer.close()
+    return msgspec.structs.replace(story, trace=HostTrace(base, tracer.events, tracer.left_out))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 from msgspec import Struct
 
@@ -59,6 +60,14 @@ class Move(Struct):
     because: tuple[int, ...] = ()  # operations whose claim or limit stood against it when it was refused
 
 
+class HostTrace(Struct, frozen=True):
+    """Its operations as events of a trace."""
+
+    base: int  # where the numbers of its processes begin
+    events: list[dict[str, Any]]
+    left_out: int  # operations
+
+
 class HostStory(Struct, frozen=True):
     """One host."""
 
@@ -71,4 +80,5 @@ class HostStory(Struct, frozen=True):
     domains: list[DomainStory]
     bands: list[Band]
     moves: dict[int, Move]  # by operation number
+    trace: HostTrace | None = None
     complaint: str = ""  # why the journal ended early, as `claimlab check` would say

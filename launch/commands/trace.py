@@ -1,0 +1,27 @@
+"""`claimlab trace`: a run as a trace for Perfetto and chrome://tracing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from launch.check.run import tell
+from launch.report.folder import read_run
+from launch.trace.write import write_trace
+
+RunArgument = Annotated[
+    Path, typer.Argument(metavar="RUN", help="What claimlab run left, or the folder of one host in it.")
+]
+FileOption = Annotated[
+    Path | None, typer.Option("--out", metavar="FILE", help="The trace; without it, trace.json in the run.")
+]
+JobsOption = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Hosts replayed at a time; as many as there are cpus.")
+]
+
+
+def trace(run: RunArgument, out: FileOption = None, jobs: JobsOption = None) -> None:
+    """Write trace.json: hypercalls, claims, clamps and refusals as slices, with arrows to the commits."""
+    print(write_trace(read_run(run, tell, judge=False, jobs=jobs), out))

@@ -1,0 +1,1 @@
+"""A run in the trace-event format, for Perfetto and chrome://tracing."""
