@@ -8,6 +8,7 @@ from hypervisor.core.sources import Reason, Refusal
 from hypervisor.public.domctl import MaxMem
 from hypervisor.public.memory import ClaimPages
 from hypervisor.public.units import DOMID_SELF, DomId, Seconds
+from hypervisor.public.xenstore import StoreOp
 from launch.check.states import Done, UnderWay
 from launch.explore.describe import answer, operation
 from launch.report.story import Move
@@ -121,6 +122,8 @@ class _Ends:
     def offer(self, one: UnderWay) -> bool:
         """True when it is one of them for now."""
         caller = one.operation.caller
+        if isinstance(one.operation.request, StoreOp):
+            return False  # no memory moves
         if not caller.privileged and (caller.domid, caller.incarnation) not in self.span.movers:
             return False
         side, number = int(caller.privileged), one.operation.number

@@ -133,7 +133,7 @@ def _fewer(moves: Sequence[tuple[Move, Role]]) -> Sequence[tuple[Move, Role]]:
 Party = tuple[DomId, int, DomId]
 """(domid, incarnation) of a caller, and the domain that a toolstack builds if it is not the witness's own."""
 _HYPERVISOR: Final[Party] = (-1, -1, 0)
-_OWN: Final = (Role.STALE_READ, Role.DECISION, Role.REFUSED, Role.OTHER)
+_OWN: Final = (Role.STALE_READ, Role.SAMPLE, Role.DECISION, Role.REFUSED, Role.CAUSE, Role.OTHER)
 
 
 def party(move: Move, role: Role) -> Party:
@@ -188,7 +188,7 @@ def _rows(
     before: Commit = 0
     for commit, move, role in commits:
         whose = lanes[party(move, role)].name
-        text = _said(commit, move)
+        text = _said(commit, move, role)
         time = move.began if commit == move.first else move.ended if commit == move.last else None
         full = (
             f"{whose}, operation {move.number}: {move.text} \N{RIGHTWARDS ARROW} "
@@ -210,7 +210,7 @@ def _rows(
         before = commit
 
 
-def _said(commit: Commit, move: Move) -> str:
+def _said(commit: Commit, move: Move, role: Role) -> str:
     """What a step is of its operation."""
     answered = f"{move.answer}{f', refused: {move.refused}' if move.refused else ''}"
     if move.first == move.last:
@@ -219,7 +219,8 @@ def _said(commit: Commit, move: Move) -> str:
         return f"{move.text}: first step"
     if commit == move.last and move.answer:
         return f"{move.text}: last step \N{RIGHTWARDS ARROW} {answered}"
-    return f"{move.text}: under way"
+    here = f"refused here: {move.refused}" if move.refused and role is Role.REFUSED else "under way"
+    return f"{move.text}: {here}"
 
 
 def _arrows(

@@ -21,7 +21,8 @@ class Role(StrEnum):
     REFUSED = "refused"
     CAUSE = "cause"
     DECISION = "last check"
-    GRANT = "tightest grant"
+    SAMPLE = "first sample"  # a reading that nobody overtook before it had served
+    GRANT = "grant to others"
     WRITE = "write"
     OTHER = "meanwhile"
 
@@ -98,7 +99,7 @@ def _overtaken(launch: LaunchJudgement) -> Commit:
     fit, window = launch.fit, launch.window
     if window is not None and window.witness is not None:
         return window.witness.first_commit
-    if fit is not None and fit.tightest is not None and (fit.margin or 0) < 0:
+    if fit is not None and fit.tightest is not None and launch.judgement is Judgement.OVERTAKEN:
         return fit.tightest.commit
     return 0
 
@@ -117,11 +118,12 @@ def _roles(launch: LaunchJudgement, moves: Mapping[int, Move]) -> Iterator[tuple
         for number in (taker.first_operation, taker.last_operation):
             yield from _there(number, Role.WRITE, moves)
     if fit is not None and fit.tightest is not None:
-        overtaking = (fit.margin or 0) < 0
+        overtaking = launch.judgement is Judgement.OVERTAKEN
         yield from _there(fit.tightest.operation, Role.OVERTAKING if overtaking else Role.GRANT, moves)
     if window is not None:
         yield from _at(window.decided, Role.DECISION, moves)
-        yield from _at(window.sampled, Role.STALE_READ, moves)
+        stale = window.witness is not None or launch.judgement is Judgement.OVERTAKEN
+        yield from _at(window.sampled, Role.STALE_READ if stale else Role.SAMPLE, moves)
         if window.witness is not None:
             for number in (window.witness.first_operation, window.witness.last_operation):
                 yield from _there(number, Role.OVERTAKING, moves)
