@@ -62,6 +62,8 @@ class Release:
     tmem_quota_as_written: bool
     """T30: over_quota's comparison stands the wrong way round for its name, in every release that has tmem.
     False is what its name says."""
+    tmem_list_past_claims: bool
+    """T23: a page of the tmem list goes to a domain past all claims. No release mended it."""
     tmem_page_descriptor_bytes: int
     """Size of struct tmem_page_descriptor: 4.3 has fields for dedup in it."""
     sharing_enabled_by_use: bool
@@ -102,6 +104,7 @@ _4_12: Final = Release(
     tmem_unknown_command_refused=True,
     tmem_shared_auth_required=True,
     tmem_quota_as_written=True,
+    tmem_list_past_claims=True,
     tmem_page_descriptor_bytes=72,
     sharing_enabled_by_use=False,
     sharing_range_share=True,

@@ -4,7 +4,7 @@ from functools import lru_cache
 from typing import Final
 
 from hypervisor.core.allocation import IN_FLIGHT, assign_pages, give_back, take_extent
-from hypervisor.core.claims import adjust_tot_pages
+from hypervisor.core.claims import adjust_tot_pages, allocation_refused
 from hypervisor.core.domain import Domain, Dying
 from hypervisor.core.host import Host
 from hypervisor.core.refusals import note_growth, note_no_extent, note_not_assigned, note_refusal
@@ -85,8 +85,9 @@ def _take_persistent(host: Host, pool: Pool) -> Part[Mfn | None]:
         note_refusal(host, domid, 1, Source.TMEM_PERSISTENT, Reason.MAX_PAGES)
         return None
     if tmem.page_list:
-        yield tmem_step("pop")
-        mfn = tmem.page_list.pop() if tmem.page_list else None
+        yield tmem_step("pop", *(() if host.release.tmem_list_past_claims else (domid,)))
+        held_back = not host.release.tmem_list_past_claims and allocation_refused(host, domain, 1, False)
+        mfn = tmem.page_list.pop() if tmem.page_list and not held_back else None
         if mfn is not None:
             host.frames.set_owner(mfn, 0, IN_FLIGHT, TMEM_OWNER)
             host.in_flight_pages += 1

@@ -14,7 +14,9 @@ from launch.museum.worlds.half_covered import HalfCovered
 from launch.museum.worlds.nominated import NominatedUnderClaim
 from launch.museum.worlds.offlining import OfflinedUnderClaim
 from launch.museum.worlds.starved_owner import StarvedOwner
+from launch.museum.worlds.tmem_list import TmemList
 
+_4_3: Final = RELEASES["4.3"]
 _4_21: Final = RELEASES["4.21"]
 _4_22: Final = RELEASES["4.22"]
 _SETS: Final = RELEASES["claim-sets"]
@@ -126,6 +128,22 @@ OFFLINED: Final = Exhibit(
     off=Side(OfflinedUnderClaim(), _SETS),
     schedule="b1/-",
 )
+TMEM_LIST: Final = Exhibit(
+    name="tmem-list",
+    when="4.3 to 4.12",
+    source="T23, C28",
+    broke="a swapping guest gets memory that is claimed for another",
+    switch="4.3 with tmem_list_past_claims on, as it was",
+    history="A claim counts on what tmem can give back. A page that tmem has and does not use was handed "
+    "to a guest's persistent pool, that is to frontswap, with no look at claims: what could be "
+    "given back fell, the claims stayed, and a claimed build came up short. No release mended it; "
+    "tmem was removed in 4.13. The sound side holds such a page to the test of every other "
+    "allocation.",
+    on=Side(TmemList(), _4_3),
+    off=Side(TmemList(), turned(_4_3, tmem_list_past_claims=False)),
+    schedule="a14.b",
+    budget=200,
+)
 
 HYPERVISOR: Final = (
     NEGATIVE_FREE,
@@ -136,4 +154,5 @@ HYPERVISOR: Final = (
     HALF_COVERED,
     STARVED_OWNER,
     OFFLINED,
+    TMEM_LIST,
 )
