@@ -5,20 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
-from typing import Any
+from io import BytesIO
+from itertools import cycle
+from typing import Any, BinaryIO, cast
 
 from launch.cluster.arrivals import plan_arrivals
-from launch.cluster.host_plan import HostPlan
+from launch.cluster.host_plan import HostPlan, Plugins
 from launch.cluster.plans import plan_guests
-from launch.debate.experiment import Experiment
+from launch.debate.alternates import run_hosts
+from launch.debate.experiment import Arm, Experiment
 from launch.debate.figures import Figures, needs_judge, run_figures
+from launch.debate.latency import GUESTS, latency_figures, wants_latency
 from launch.judge.evidence import files_evidence, journal_stream
 from launch.judge.judge import judge_stream
 from launch.scenario.load import load_document
 from launch.scenario.models import Scenario
 from launch.simulate.host_run import run_virtual
 from launch.simulate.links import Links
+from toolstack.interface import Scheme
+from toolstack.registry import make_scheme
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +74,45 @@ def run_cell(cell: Cell) -> dict[str, float | None]:
     if cell.experiment.measure:
         return dict(_measured(cell))
     scenario = scenario_of(cell)
-    plan = HostPlan(scenario, cell.seed, plan_guests(scenario, cell.seed), plan_arrivals(scenario, cell.seed))
+    plan = plan_of(cell, scenario)
     question = cell.experiment.question
     judged = needs_judge(question.figure, question.per)
-    result = run_virtual(plan, scenario.schemes[0], Links(cell.delay), evidence=judged)
-    if result.evidence is None:
-        return run_figures(result, None)
-    files = result.evidence.files()
-    return run_figures(result, judge_stream(journal_stream(files), files_evidence(files)))
+    timed = wants_latency(question.figure, question.per)
+    result = run_virtual(plan, scenario.schemes[0], Links(cell.delay), evidence=judged or timed)
+    files: Mapping[str, bytes] = {} if result.evidence is None else result.evidence.files()
+    judgement = judge_stream(journal_stream(files), files_evidence(files)) if judged else None
+    return {
+        **run_figures(plan, result, judgement),
+        **(latency_figures(_guests_histories(files)) if timed else {}),
+    }
+
+
+def _guests_histories(files: Mapping[str, bytes]) -> Iterator[BinaryIO]:
+    """As a virtual run keeps them; its launcher's first moments are before emulated time."""
+    names = (name for name in sorted(files) if name.startswith(GUESTS) and name.endswith(".history"))
+    return (BytesIO(files[name]) for name in names)
+
+
+def plan_of(cell: Cell, scenario: Scenario) -> HostPlan:
+    """The cell's guests, arrivals and toolstacks."""
+    arm = cell.experiment.arms[cell.arm]
+    return HostPlan(
+        scenario,
+        cell.seed,
+        plan_guests(scenario, cell.seed),
+        plan_arrivals(scenario, cell.seed),
+        _two_toolstacks(arm) if arm.second else Plugins(),
+    )
+
+
+def _two_toolstacks(arm: Arm) -> Plugins:
+    """The arm's scheme for the first, third ... toolstack that starts, `second` for those between."""
+    turns = partial(_in_turn, cycle((arm.scheme, arm.second)))
+    return Plugins({arm.scheme: cast("type[Scheme]", turns)})  # called like a class, nothing else
+
+
+def _in_turn(names: Iterator[str], parameters: Mapping[str, Any]) -> Scheme:
+    return make_scheme(next(names), parameters)
 
 
 def _measured(cell: Cell) -> Figures:
@@ -82,3 +120,8 @@ def _measured(cell: Cell) -> Figures:
     module, _, name = cell.experiment.measure.partition(":")
     found: Mapping[str, float | None] = getattr(import_module(module), name)(cell)
     return found
+
+
+def alternates(cell: Cell) -> Figures:
+    """H15: x hosts, one after the other."""
+    return run_hosts(cell, scenario_of(cell), int(cell.x))

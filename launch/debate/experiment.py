@@ -38,6 +38,7 @@ import tomllib
 from collections.abc import Iterator
 from enum import StrEnum
 from importlib import resources
+from string import ascii_lowercase
 from typing import Any, Final
 
 import msgspec
@@ -82,6 +83,7 @@ class Arm(Struct, frozen=True, forbid_unknown_fields=True):
 
     scheme: str
     set: tuple[str, ...] = ()
+    second: str = ""  # the scheme of every second toolstack, where toolstack.count is above 1
 
 
 class Point(Struct, frozen=True, forbid_unknown_fields=True):
@@ -128,9 +130,16 @@ class Experiment(Struct, frozen=True, forbid_unknown_fields=True):
     about: str = ""  # how to read the verdict
 
     @property
+    def releases(self) -> tuple[str, ...]:
+        """Of the hypervisor; two where the arms compare them."""
+        own = str(self.scenario.get("release", "4.17"))
+        arms = (tomllib.loads("\n".join(arm.set)).get("release", own) for arm in self.arms.values())
+        return tuple(dict.fromkeys(map(str, arms))) or (own,)
+
+    @property
     def release(self) -> str:
-        """Of the hypervisor."""
-        return str(self.scenario.get("release", "4.17"))
+        """Of the hypervisor, as text."""
+        return ", ".join(self.releases)
 
     def point(self, x: float) -> Point:
         """The point at `x`. KeyError when there is none."""
@@ -160,8 +169,10 @@ def experiment(name: str) -> Experiment:
     return found
 
 
-def _number(one: Experiment) -> int:
-    return int(one.id[1:])
+def _number(one: Experiment) -> tuple[int, str]:
+    """H9 before H14, and that before H14b."""
+    digits = one.id[1:].rstrip(ascii_lowercase)
+    return int(digits), one.id
 
 
 def _parse(name: str, text: str) -> Experiment:

@@ -1,7 +1,7 @@
 """The figures of one virtual run, by name: what a question may ask for.
 
 Those of the judge (docs/judge.md), those of summary.json, and the sum of every number that guests report,
-as `guests.NAME`; what a scheme tells of itself is `scheme.NAME`.
+as `guests.NAME`; see launch_figures.py for `launches.NAME` and `left.NAME`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from guests.report import GuestReport
-from launch.cluster.host_plan import HostResult
+from launch.cluster.host_plan import HostPlan, HostResult
 from launch.cluster.rounds import summary_of
+from launch.debate.launch_figures import launch_figures
 from launch.judge.figures import Figures as Judged
 from launch.judge.figures import figures, flat
 from launch.judge.verdict import HostJudgement
@@ -27,9 +28,11 @@ def needs_judge(*names: str) -> bool:
     return any(name.partition(".")[0] in JUDGED for name in names)
 
 
-def run_figures(result: HostResult, judgement: HostJudgement | None) -> dict[str, float | None]:
+def run_figures(
+    plan: HostPlan, result: HostResult, judgement: HostJudgement | None
+) -> dict[str, float | None]:
     """All of them for one run on one host. None: there was nothing to measure."""
-    found: dict[str, float | None] = dict(_summary(result))
+    found: dict[str, float | None] = {**_summary(result), **launch_figures(plan, result)}
     if judgement is not None:
         found.update(flat(figures([judgement])))
     found.update({f"guests.{name}": value for name, value in _sums(result.reports).items()})
