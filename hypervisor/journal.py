@@ -252,7 +252,7 @@ class StreamReader:
             text = f"no {self._wanted}, or damaged after byte {self.place}: {error!r}"
             raise JournalError(text) from error
 
-    def _compare(self, record: list[Any], start: int) -> None:
+    def _compare(self, record: Any, start: int) -> None:
         if record != [SUM, 0, {"crc": self._summed.through(start)}]:
             raise JournalError(
                 f"the {start} bytes before it, or it, are not those that were written: {record}"
