@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from msgspec import Struct
+from rich.table import Table
 
 from launch.compare.cell import Cell
 from launch.compare.report import SHOWN, Column, Comparison
-from launch.compare.statistics import Estimate
+from launch.compare.statistics import Difference, Estimate, difference
 from launch.judge.figures import figures, flat
 from launch.launches import fold
 from launch.report.folder import HostFolder, RunFolder
@@ -29,10 +31,53 @@ class Cells(Struct, frozen=True):
     clear: bool = False  # the difference to the first column is
 
 
+@dataclass(frozen=True, slots=True)
+class TwoRuns(Comparison):
+    """Each scheme of the second run beside the same scheme of the first, repeat by repeat."""
+
+    paired: bool = True
+    """The seeds are the same; nothing can be said of differences otherwise."""
+
+    def baseline(self, column: Column) -> Column | None:
+        """What it is compared with; None for the first run's, and for a scheme that only one run has."""
+        same = [one for one in self.columns if one.scheme == column.scheme]
+        return same[0] if self.paired and same[0] is not column else None
+
+    def difference(self, column: Column, figure: str) -> Difference | None:
+        """To the same scheme in the first run."""
+        baseline = self.baseline(column)
+        return None if baseline is None else difference(column.values(figure), baseline.values(figure))
+
+    def table(self) -> Table:
+        """As for every comparison."""
+        table = Comparison.table(self)
+        table.caption = note(self)
+        return table
+
+
 def comparison(runs: Sequence[RunFolder]) -> Comparison:
-    """The schemes of one run, or of several: then columns are called RUN: SCHEME."""
-    columns = [column for run in runs for column in _columns(run, f"{run.name}: " if len(runs) > 1 else "")]
-    return Comparison(" against ".join(run.name for run in runs), columns)
+    """The schemes of one run, or of two: then columns are called RUN: SCHEME."""
+    if len(runs) == 1:
+        return Comparison(runs[0].name, _columns(runs[0], ""))
+    names = names_of(runs)
+    columns = [column for run, name in zip(runs, names, strict=True) for column in _columns(run, f"{name}: ")]
+    paired = len({run.scenario.get("seed") for run in runs}) == 1
+    return TwoRuns(" against ".join(names), columns, paired=paired)
+
+
+def names_of(runs: Sequence[RunFolder]) -> list[str]:
+    """The folders' names, longer ones where these are the same."""
+    if len({run.name for run in runs}) == len(runs):
+        return [run.name for run in runs]
+    return ["/".join(run.path.resolve().parts[-2:]) for run in runs]
+
+
+def note(table: Comparison) -> str:
+    """What the intervals and marks of a table mean."""
+    if isinstance(table, TwoRuns) and not table.paired:
+        return "The seeds differ, so the repeats are no pairs, and no difference is marked."
+    other = "the same scheme in the first run" if isinstance(table, TwoRuns) else table.columns[0].name
+    return f"* marks a figure whose paired difference to {other} leaves 0 out (95 % bootstrap interval, BCa)."
 
 
 def _columns(run: RunFolder, prefix: str) -> list[Column]:
@@ -77,7 +122,7 @@ def _shown(table: Comparison, column: Column, figure: str) -> Cells:
     found = column.estimate(figure)
     if found is None:
         return Cells("\N{EN DASH}")
-    apart = None if column is table.columns[0] else table.difference(column, figure)
+    apart = None if column is table.columns[0] else table.difference(column, figure)  # always 0 to itself
     return Cells(number(found.mean), _interval(found), apart is not None and apart.clear)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,10 +12,10 @@ from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]  # plotl
 
 from launch.report.charts import host_charts
 from launch.report.diagram import Diagram, diagram
-from launch.report.figures import comparison, rows
-from launch.report.folder import RunFolder
+from launch.report.figures import comparison, names_of, note, rows
+from launch.report.folder import HostFolder, RunFolder
 from launch.report.settings import settings_changed
-from launch.report.verdict import Verdict, verdict
+from launch.report.verdict import verdict
 from launch.report.witness import Witness, witnesses
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -25,7 +26,6 @@ DIAGRAMS: Final = 80
 def report_page(runs: Sequence[RunFolder]) -> str:
     """HTML of one run, or of two side by side."""
     table = comparison(runs)
-    drawn, listed = _witnesses(runs)
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -33,19 +33,23 @@ def report_page(runs: Sequence[RunFolder]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    hosts = [(run, host) for run in runs for host in run.hosts]
+    names = names_of(runs)
     several = len(runs) > 1
+    hosts = [
+        (f"{name}: {host.name}" if several else host.name, host)
+        for run, name in zip(runs, names, strict=True)
+        for host in run.hosts
+    ]
+    drawn, listed = _witnesses(hosts)
     charts: list[dict[str, Any]] = []
-    for run, host in hosts:
-        document = host_charts(host)
-        if several:
-            document["name"] = f"{run.name}: {host.name}"
-        charts.append(document)
+    for name, host in hosts:
+        charts.append({**host_charts(host), "name": name})
     plotly: str = get_plotlyjs()
     return environment.get_template("report.html.j2").render(
         title=table.heading,
-        verdicts=_verdicts(runs),
+        verdicts=[verdict(run, name) for run, name in zip(runs, names, strict=True)],
         table=table,
+        note=note(table),
         rows=rows(table),
         repeats=max((len(column.cells) for column in table.columns), default=0),
         settings=settings_changed(*runs) if several else (),
@@ -64,24 +68,22 @@ def report_page(runs: Sequence[RunFolder]) -> str:
     )
 
 
-def _verdicts(runs: Sequence[RunFolder]) -> list[Verdict]:
-    return [verdict(run) for run in runs]
-
-
-def _witnesses(runs: Sequence[RunFolder]) -> tuple[list[tuple[Witness, Diagram]], list[Witness]]:
-    """Those with a diagram, and the others."""
+def _witnesses(
+    hosts: Sequence[tuple[str, HostFolder]],
+) -> tuple[list[tuple[Witness, Diagram]], list[Witness]]:
+    """Those with a diagram, and the others, of hosts by what the page calls them."""
     drawn: list[tuple[Witness, Diagram]] = []
     listed: list[Witness] = []
-    for run in runs:
-        for host in run.hosts:
-            if host.story is None or host.judgement is None:
-                continue
-            callers = {move.caller for move in host.story.moves.values()}
-            toolstacks = sorted(incarnation for domid, incarnation in callers if domid == 0)
-            for one in witnesses(host.judgement, host.story):
-                picture = diagram(one, toolstacks) if len(drawn) < DIAGRAMS else None
-                if picture is None:
-                    listed.append(one)
-                else:
-                    drawn.append((one, picture))
+    for name, host in hosts:
+        if host.story is None or host.judgement is None:
+            continue
+        callers = {move.caller for move in host.story.moves.values()}
+        toolstacks = sorted(incarnation for domid, incarnation in callers if domid == 0)
+        for found in witnesses(host.judgement, host.story):
+            one = replace(found, host=name)
+            picture = diagram(one, toolstacks) if len(drawn) < DIAGRAMS else None
+            if picture is None:
+                listed.append(one)
+            else:
+                drawn.append((one, picture))
     return drawn, listed

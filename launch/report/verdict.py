@@ -23,8 +23,8 @@ class Verdict:
     remarks: tuple[str, ...]
 
 
-def verdict(run: RunFolder) -> Verdict:
-    """In words."""
+def verdict(run: RunFolder, name: str) -> Verdict:
+    """In words; `name` is what the page calls the run."""
     summary = run.summary
     scenario = run.scenario.get("name", run.name)
     if summary is None:
@@ -32,7 +32,7 @@ def verdict(run: RunFolder) -> Verdict:
     else:
         word = "valid" if summary.valid else "INVALID"
         heading = f"{scenario}: release {summary.release}, seed {summary.seed}"
-    return Verdict(run.name, heading, word, tuple(_sentences(run)), run.remarks)
+    return Verdict(name, heading, word, tuple(_sentences(run)), run.remarks)
 
 
 def _sentences(run: RunFolder) -> Iterator[tuple[str, str]]:

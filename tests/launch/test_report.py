@@ -223,6 +223,8 @@ def test_two_runs_are_compared(run: Path, tmp_path: Path) -> None:
         "run: clamp",
         "other: claim",
     ]
+    launches = [one["figures"]["launches"]["difference"] for one in document["variants"]]
+    assert launches[:3] == [None] * 3 and launches[3]["estimate"]["mean"] == 2 - 4  # to claim, not to naive
     page = Path(document["page"])
     assert page == other / "report-against-run.html"
     text = without_plotly(page.read_text(encoding="utf-8"))
