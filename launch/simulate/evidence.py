@@ -29,6 +29,9 @@ JOURNAL: Final = "journal.msgpack"
 STATS: Final = "hypervisor.json"
 NOBODY: Final = 0
 """The pid in headers: there is no process."""
+MOST_UNCLOCKED: Final = 10_000
+"""Steps of one moment after which the journal tells the time all the same: its readers look no further ahead
+than `launch.judge.timing.AHEAD` records, and a host is populated in no time."""
 
 Caller = tuple[DomId, int]
 """(domid, incarnation)."""
@@ -51,6 +54,7 @@ class Evidence:
         self._moment = 0
         self._now = now
         self._last: tuple[Seconds, Commit] = (-before, 0)
+        self._unclocked = 0
         self._refused: Counter[Refusal] = Counter()
         header = {
             "release": release,
@@ -98,9 +102,11 @@ class Evidence:
     def _clock(self) -> None:
         """When the steps so far were done, once the millisecond in which they were is over."""
         now, commit = self._last
-        if self._ms(self._now()) != self._ms(now):
+        self._unclocked += 1
+        if self._ms(self._now()) != self._ms(now) or self._unclocked > MOST_UNCLOCKED:
             self._journal.clock(self._ms(now), commit, now)
             self._last = self._now(), commit
+            self._unclocked = 0
 
     def _ms(self, now: Seconds) -> int:
         return round((now + self._before) * 1e3)
