@@ -55,8 +55,8 @@ def cells_of(
                 yield Cell(experiment, point.x, arm, seed, control, delay)
 
 
-def scenario_of(cell: Cell) -> Scenario:
-    """The cell's scenario. ScenarioError for one that cannot be run."""
+def scenario_of(cell: Cell, *more: str) -> Scenario:
+    """The cell's scenario, with `more` set last. ScenarioError for one that cannot be run."""
     experiment = cell.experiment
     arm = experiment.arms[cell.arm]
     sets = [
@@ -64,6 +64,7 @@ def scenario_of(cell: Cell) -> Scenario:
         *(experiment.control.set if cell.control else ()),
         *arm.set,
         f'schemes=["{arm.scheme}"]',
+        *more,
     ]
     document: dict[str, Any] = deepcopy(experiment.scenario)
     return load_document(f"{experiment.id} {cell.arm}", document, sets).scenario
@@ -73,7 +74,11 @@ def run_cell(cell: Cell) -> dict[str, float | None]:
     """Its figures. A pair of arms has the same guests and arrivals for the same seed."""
     if cell.experiment.measure:
         return dict(_measured(cell))
-    scenario = scenario_of(cell)
+    return scenario_figures(cell, scenario_of(cell))
+
+
+def scenario_figures(cell: Cell, scenario: Scenario) -> dict[str, float | None]:
+    """The figures of one virtual run with the cell's seed."""
     plan = plan_of(cell, scenario)
     question = cell.experiment.question
     judged = needs_judge(question.figure, question.per)

@@ -1,12 +1,13 @@
 """The figures of one virtual run, by name: what a question may ask for.
 
 Those of the judge (docs/judge.md), those of summary.json, and the sum of every number that guests report,
-as `guests.NAME`; see launch_figures.py for `launches.NAME` and `left.NAME`.
+as `guests.NAME`; see launch_figures.py for `launches.NAME` and `left.NAME`. SUMS adds some of them up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 from guests.report import GuestReport
@@ -21,11 +22,22 @@ Figures = Mapping[str, float | None]
 
 
 JUDGED: Final = frozenset(Judged.__struct_fields__)
+SUMS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        # Refused although the launch fitted when it was decided, whatever came after.
+        "refused_fitting": ("false_refusals", "fitted_at_first"),
+        # Answers that were not those of a lock held from the question to the end of the build.
+        "wrong_answers": ("false_refusals", "fitted_at_first", "false_grants", "overtaken"),
+        # Refaults: pages of files that the guest had evicted and reads again, asked of tmem first.
+        "refaults": ("guests.cleancache_hits", "guests.cleancache_misses"),
+    }
+)
 
 
 def needs_judge(*names: str) -> bool:
     """True when one of the figures asked for is the judge's, who replays the whole journal."""
-    return any(name.partition(".")[0] in JUDGED for name in names)
+    parts = [part for name in names for part in SUMS.get(name, (name,))]
+    return any(part.partition(".")[0] in JUDGED for part in parts)
 
 
 def run_figures(
@@ -36,7 +48,13 @@ def run_figures(
     if judgement is not None:
         found.update(flat(figures([judgement])))
     found.update({f"guests.{name}": value for name, value in _sums(result.reports).items()})
+    found.update({name: _total(found, parts) for name, parts in SUMS.items()})
     return found
+
+
+def _total(found: Figures, parts: Sequence[str]) -> float | None:
+    known = [value for part in parts if (value := found.get(part)) is not None]
+    return sum(known) if len(known) == len(parts) else None
 
 
 def _summary(result: HostResult) -> Mapping[str, float | None]:
