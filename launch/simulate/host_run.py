@@ -100,7 +100,7 @@ class VirtualRun:
         """`others` is what it is among several hosts."""
         self._plan = plan
         self._scenario = plan.scenario
-        delay = plan.scenario.links.delay
+        delay = None if plan.scenario.links.parties else plan.scenario.links.delay  # else it is theirs alone
         self._links = links if delay is None else Links(delay)
         self._result = VirtualResult()
         self._house = House(plan, self._result, others)

@@ -59,11 +59,21 @@ def test_a_seed_gives_the_same_bad_links(tmp_path: Path) -> None:
 def test_sessions_and_frames_change_nothing(tmp_path: Path) -> None:
     """Frames on links that only take their time give, step for step, the run that has neither."""
     parties = 'links.parties=["guest-1", "guest-2", "toolstack", "launch-1"]'
-    plain = simulated(tmp_path, SMALLER, "clamp", "links.delay=0.001")
-    framed = simulated(tmp_path, SMALLER, "clamp", "links.delay=0.001", parties)
+    plain = simulated(tmp_path, SMALLER, "clamp")
+    framed = simulated(tmp_path, SMALLER, "clamp", parties)  # of the usual delay
     said = [[replace(one, secret=b"") for one in result.outcomes] for result in (plain, framed)]
     assert said[0] == said[1] and framed.reports == plain.reports
     assert (framed.steps, framed.host_digest) == (plain.steps, plain.host_digest)
+
+
+def test_a_slow_link_is_its_partys_alone(tmp_path: Path) -> None:
+    """A delay that names a guest does not slow the toolstack down, one that names nobody does."""
+    for parties, slow in (('links.parties=["guest-1"]', False), ("links.parties=[]", True)):
+        result = simulated(tmp_path, SMALLER, "claim", "links.delay=0.5", parties)
+        launches = fold(result.ordered_at, result.outcomes)
+        answered = [one.answered_after for one in launches if one.answered_after is not None]
+        assert answered
+        assert all((after > 1.0) is slow for after in answered)
 
 
 def test_a_dead_link_ends_its_guest_alone(tmp_path: Path) -> None:
