@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from guests.behaviours import BehaviourFactory
 from guests.config import GuestConfig
@@ -88,7 +89,7 @@ def run_guests(
     """
     clock = Clock(process.speed, process.epoch_ns)
     edge = Edge(process.endpoint, clock, _history(process), process.bad_link)
-    carrier = _Carrier(process, behaviours)
+    carrier = _Carrier(process, behaviours, edge)
     try:
         for config in process.guests:
             carrier.add(edge, config)
@@ -113,8 +114,9 @@ def _history(process: GuestProcess) -> HistoryWriter | None:
 class _Carrier:
     """The kernels of one process, and when they were last reported."""
 
-    def __init__(self, process: GuestProcess, behaviours: Mapping[str, BehaviourFactory]) -> None:
+    def __init__(self, process: GuestProcess, behaviours: Mapping[str, BehaviourFactory], edge: Edge) -> None:
         self._process = process
+        self._edge = edge
         self._behaviours = behaviours
         self._kernels: dict[str, GuestKernel] = {}
         self._next_report = 0.0
@@ -132,8 +134,8 @@ class _Carrier:
 
     async def _live(self, name: str, kernel: GuestKernel, _world: World) -> None:
         """Its report is there as soon as it has ended, not when its whole process has."""
-        report = await kernel.run()
-        write_report(self._process.reports, name, report)
+        await kernel.run()
+        self._write(name, kernel)
 
     def report_when_due(self) -> bool:
         """Write the reports if it is time; never a reason to stop."""
@@ -146,7 +148,12 @@ class _Carrier:
     def report_all(self) -> None:
         """Write every guest's report as it is now."""
         for name, kernel in self._kernels.items():
-            write_report(self._process.reports, name, kernel.report())
+            self._write(name, kernel)
+
+    def _write(self, name: str, kernel: GuestKernel) -> None:
+        lag = self._edge.lag.lag()
+        report = replace(kernel.report(), lag_p99_s=lag.p99_s, lag_max_s=lag.max_s)
+        write_report(self._process.reports, name, report)
 
     def stop_all(self) -> None:
         """End every guest that has not ended."""

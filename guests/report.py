@@ -69,6 +69,8 @@ class GuestReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     shared_stalled_s: Seconds = 0.0  # time in writes that met want of memory
     shared_pending: int = 0  # 1: the last write has not returned: the domain crashed, waits, or ended
     stale_pages: Pages = 0  # gets that brought other than what was put last (I7: never)
+    lag_p99_s: Seconds = 0.0  # real seconds that its process woke up later than asked
+    lag_max_s: Seconds = 0.0
     lost_pages: Pages = 0  # stored persistently, and not there any more (I7: never)
 
     @property

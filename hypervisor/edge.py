@@ -20,6 +20,7 @@ from typing import Final, Protocol
 from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_delay
 
 from hypervisor.journal import HistoryWriter
+from hypervisor.lag import LagMeter
 from hypervisor.public.points import Cells, PartyRules, PartyStops
 from hypervisor.public.units import DomId, Seconds
 from hypervisor.public.world import WorldCoroutine
@@ -149,6 +150,8 @@ class Edge:
         self._next_ping_ns = 0
         # When to try again; no part of the emulated world, and another one in every process.
         self._jitter = random.Random(f"{endpoint} {os.getpid()}")
+        self.lag = LagMeter()
+        """How much later than asked this process wakes up."""
         self.reconnects = 0
         """How often the connection was made anew."""
 
@@ -179,8 +182,7 @@ class Edge:
             self._send()
             if all(main.done() for main in self._mains):
                 return True
-            if self._client.wait(self._timeout_ms()):
-                self._receive()
+            self._wait()
             self._keep_alive()
             if self._links is not None:
                 for given_up in self._links.resends.look(self.clock.now()):
@@ -193,6 +195,15 @@ class Edge:
         self._client.close()
         if self._history is not None:
             self._history.close()
+
+    def _wait(self) -> None:
+        """Until something arrives or a timer is due; how late the clock woke us is on record."""
+        timeout = self._timeout_ms()
+        begun = time.monotonic_ns()
+        if self._client.wait(timeout):
+            self._receive()
+        elif timeout and self.clock.now() >= 0:  # coming up is no part of the run
+            self.lag.overslept(time.monotonic_ns() - begun - timeout * 1_000_000)
 
     def _timeout_ms(self) -> int:
         if self.loop.is_ready():

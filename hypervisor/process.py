@@ -27,6 +27,7 @@ from hypervisor.core.steps import Caller, Emission, Step
 from hypervisor.core.watch import Watch
 from hypervisor.edge import Clock, SharedEpoch, stop_on_sigterm
 from hypervisor.journal import JournalWriter
+from hypervisor.lag import LagMeter
 from hypervisor.observatory import Observatory
 from hypervisor.public.observation import OBSERVERS
 from hypervisor.public.requests import Request, VirqEvent
@@ -92,6 +93,7 @@ class Hypervisor:
         self._clock_commit: Commit = 0
         self._underway: deque[Underway] = deque()
         self._stuck = True  # nothing can move before something arrives
+        self._lag = LagMeter()
         self._lease_check = 0
         self._counted: dict[str, int] = {}
         self._refused: Counter[Refusal] = Counter()
@@ -122,7 +124,10 @@ class Hypervisor:
         self._finish_round()
 
     def _take_in(self, timeout_ms: int) -> None:
+        begun = time.monotonic_ns()
         readable = self._server.wait(timeout_ms)
+        if timeout_ms and not readable and self._clock() >= 0:
+            self._lag.overslept(time.monotonic_ns() - begun - timeout_ms * 1_000_000)
         now = monotonic_ms()
         receive = self._session.receive
         for name in readable:
@@ -276,6 +281,7 @@ class Hypervisor:
         return {
             "received": session.received,
             "sent": self.sent,
+            "lag": msgspec.to_builtins(self._lag.lag()),
             "dropped": self.dropped,
             "gone": self.gone,
             "calls": self.calls,

@@ -87,7 +87,7 @@ def run_toolstack(process: ToolstackProcess, stop: Callable[[], bool] = lambda: 
         async def until_finished(world: World) -> None:
             while not service.finished:
                 await world.sleep(pause)
-            desk.send(service.farewell())
+            desk.send(msgspec.structs.replace(service.farewell(), lag=edge.lag.lag()))
             await world.sleep(FAREWELL_SECONDS * process.speed)
 
         edge.start(until_finished, world, process.name)

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from hypervisor.public.lag import Lag
 from hypervisor.public.units import U16, Commit, DomId, Pages, Runs, Seconds
 
 
@@ -83,6 +84,7 @@ class Farewell(Struct, frozen=True, tag="farewell"):
 
     leftovers: tuple[str, ...] = ()
     notes: dict[str, Any] = {}  # the scheme's own figures, shown in the summary
+    lag: Lag | None = None  # how late its process woke up; None: not measured
 
 
 ToToolstack = LaunchOrder | DestroyOrder | Dismiss

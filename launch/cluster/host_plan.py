@@ -8,6 +8,7 @@ from typing import Final
 
 from guests.behaviours import BehaviourFactory
 from guests.report import GuestReport
+from hypervisor.public.lag import Lag
 from hypervisor.public.orders import Outcome
 from hypervisor.public.units import Pages, Seconds
 from launch.arrivals.arrival import Arrival
@@ -69,5 +70,7 @@ class HostResult:
     """Domains that the hypervisor crashed for lack of a page (S10, A30)."""
     growth: dict[str, Pages] = field(default_factory=dict[str, Pages])
     refused: tuple[RefusedAllocations, ...] = ()
+    lags: dict[str, Lag] = field(default_factory=dict[str, Lag])
+    """How late the processes woke up, by name; guests tell in their reports."""
     round_trip: Seconds | None = None
     """Real seconds of one hypercall; None where no real time passes."""

@@ -15,6 +15,7 @@ from tenacity import RetryError, Retrying, retry_if_not_result, stop_after_delay
 from guests.process import GuestProcess, guests_process, read_reports
 from hypervisor.edge import Clock
 from hypervisor.process import ServeConfig, serve_process
+from hypervisor.public.lag import Lag
 from hypervisor.public.observation import OBSERVERS
 from hypervisor.public.orders import DestroyOrder, LaunchOrder, Outcome
 from hypervisor.public.units import Pages, Seconds
@@ -29,7 +30,8 @@ from launch.cluster.house import House, farewell_notes
 from launch.cluster.leftovers import Identified, find_leftovers
 from launch.cluster.plans import guest_config
 from launch.cluster.population import Resident, populate, reboot, wait_for_balloon_drivers
-from launch.cluster.sampler import Sampler
+from launch.cluster.sampler import NOT_YET, SamplerProcess, sampler_process
+from launch.cluster.sampler import ROLE as SAMPLER
 from launch.cluster.toolstacks import LOOK_MS, Access, Toolstacks
 from launch.faults.book import Act, FaultBook, Verb
 from launch.faults.links import link_notes, real_link
@@ -80,7 +82,9 @@ class HostRun:
         self._server = Server(self._addresses(sockets, (ROLE,)))
         self._desk = Desk(self._server, self._orders_secret)
         self._started: Member | None = None
-        self._sampler = Sampler(crew)
+        self._sampler: Member | None = None
+        self._free = crew.shared_cells(1)
+        self._free[0] = NOT_YET
         self._epoch = crew.shared_epoch()
         self._clock = Clock(self._scenario.speed, self._epoch)
         self._result = HostResult()
@@ -129,9 +133,7 @@ class HostRun:
         for news in self._toolstacks.start(access, self._desk):
             self._take_news(news)
         if self._others.period is not None:
-            control = Control(access.endpoint, self._control_secret, self._folder)
-            member = self._sampler.start(control, self._clock, self._others.period)
-            self._await(lambda: self._sampler.has_answer or not member.alive, member)
+            self._start_sampler(self._others.period)
 
     def begin(self, epoch_ns: int) -> None:
         """Everybody is up: emulated time begins."""
@@ -148,7 +150,7 @@ class HostRun:
 
     def free_pages(self) -> Pages:
         """What the host answered when last asked; `others.period` says how often it is."""
-        return self._sampler.free_pages
+        return self._free[0]
 
     def underway(self) -> Iterator[int]:
         """Orders of whose end nothing has been heard."""
@@ -232,6 +234,20 @@ class HostRun:
             duration=self._scenario.duration,
         )
         write_access(self._folder, access)
+
+    def _start_sampler(self, period: Seconds) -> None:
+        process = SamplerProcess(
+            endpoint=self._endpoints["toolstacks"],
+            control_secret=self._control_secret,
+            speed=self._scenario.speed,
+            epoch_ns=self._epoch,
+            period=period,
+            cell=self._free,
+            history=self._folder / f"{SAMPLER}.history",
+        )
+        self._sampler = self._crew.start(SAMPLER, sampler_process, process)
+        sampler = self._sampler
+        self._await(lambda: self._free[0] != NOT_YET or not sampler.alive, sampler)
 
     def _await(self, condition: Callable[[], bool], member: Member) -> None:
         try:
@@ -341,6 +357,7 @@ class HostRun:
         for one in news.farewells:
             assert one.farewell is not None
             self._result.notes += farewell_notes(one.name, one.farewell)
+            self._result.lags[one.name] = one.farewell.lag or Lag()
 
     def _take_outcome(self, outcome: Outcome) -> None:
         """What the toolstacks said, in the order in which it was heard."""
@@ -353,7 +370,8 @@ class HostRun:
 
     def _stop_guests(self) -> None:
         members = list(dict.fromkeys(self._guests.values()))
-        members += self._sampler.members
+        if self._sampler is not None:
+            members.append(self._sampler)
         for member in members:
             self._crew.dismiss(member)
         self._crew.wait_for(members)
@@ -375,6 +393,7 @@ class HostRun:
         told = json.loads(stats.read_text(encoding="utf-8"))
         self._result.growth, self._result.refused = tallies_of(told)
         self._result.crashed = told["crashed"]
+        self._result.lags["hypervisor"] = Lag(**told["lag"])
         self._result.violations = (*told["violations"], *wrong_contents(self._result.reports))
         self._result.notes += link_notes(self._scenario.links, told["repeated"])
         if not failures:

@@ -18,6 +18,7 @@ from launch.over_hosts import LaunchFate, over_hosts
 from launch.scenario.models import Scenario
 from launch.scenario.scenes import host_names
 from launch.summary import Endings, Report, SchemeSummary, Summary, summarise
+from launch.trust import distrust, lags_of, time_scale
 
 Progress = Callable[[str], None]
 FLOOD: Final = 100_000
@@ -111,7 +112,11 @@ def _report(scenario: Scenario, done: Mapping[str, _Finished]) -> Report:
     hosts = host_names(scenario)
     violations = tuple(f"{scheme}: {line}" for scheme, result in every for line in result.violations)
     trips = [result.round_trip for _, result in every if result.round_trip is not None]
-    notes = [f"{scheme}: {line}" for scheme, result in every for line in (*result.notes, *_faults(result))]
+    notes = [
+        f"{scheme}: {line}"
+        for scheme, result in every
+        for line in (*result.notes, *_faults(result), *_load(scenario, result))
+    ]
     return Report(
         scenario=scenario.name,
         summary=Summary(
@@ -131,6 +136,11 @@ def _report(scenario: Scenario, done: Mapping[str, _Finished]) -> Report:
         notes=(*notes, *attributions(scenario)),
         endings={scheme: _endings(repeats) for scheme, repeats in finished.items()},
     )
+
+
+def _load(scenario: Scenario, result: HostResult) -> list[str]:
+    complaint = distrust(lags_of(result), scenario.speed, time_scale(scenario))
+    return [complaint] if complaint else []
 
 
 def _faults(result: HostResult) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as codec
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Annotated
 
@@ -15,7 +16,9 @@ from rich.table import Table
 
 from launch.commands.options import JsonOption
 from launch.debate.cells import cells_of
+from launch.debate.confirm import Confirmed, confirm
 from launch.debate.experiment import Experiment, experiment, experiments
+from launch.debate.round_trip import round_trip
 from launch.debate.run import Outcome, Setting, hold
 from launch.debate.verdict import PointFinding
 
@@ -27,6 +30,17 @@ ControlOption = Annotated[
     bool, typer.Option("--control", help="The control settings, whose verdicts must be other ones.")
 ]
 SeedsOption = Annotated[int | None, typer.Option(min=1, metavar="N", help="Seeds of every point.")]
+DelayOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0.0,
+        metavar="SECONDS",
+        help="Delay of links, one way; otherwise half a round trip between processes, measured first.",
+    ),
+]
+RealOption = Annotated[
+    bool, typer.Option("--real", help="Confirm points of H3, H12 and H17 with real processes: minutes.")
+]
 JobsOption = Annotated[int | None, typer.Option(min=1, metavar="N", help="Processes at a time.")]
 
 
@@ -36,17 +50,33 @@ def debate(
     control: ControlOption = False,
     seeds: SeedsOption = None,
     jobs: JobsOption = None,
+    delay: DelayOption = None,
+    real: RealOption = False,
     json: JsonOption = False,
 ) -> None:
     """Run the hypotheses of the debate as experiments and say which hold; exit code 2 when one stays open."""
     wanted = [experiment(name) for name in ids] if ids else list(experiments())
-    setting = Setting(quick=quick, control=control, jobs=jobs or os.cpu_count() or 1, seeds=seeds)
+    trip = round_trip() if delay is None else None
+    one_way = delay if trip is None else trip / 2
+    assert one_way is not None
+    setting = Setting(
+        quick=quick, control=control, delay=one_way, jobs=jobs or os.cpu_count() or 1, seeds=seeds
+    )
     outcomes = _hold_all(wanted, setting)
+    if real and not control:
+        outcomes = [_confirmed(one) for one in outcomes]
     if json:
-        print(codec.dumps({"verdicts": [one.as_json() for one in outcomes]}, indent=2))
+        links = {"delay_s": one_way, "measured": trip is not None}
+        print(codec.dumps({"links": links, "verdicts": [one.as_json() for one in outcomes]}, indent=2))
     else:
         Console(highlight=False).print(_table(outcomes))
     raise typer.Exit(0 if all(one.known for one in outcomes) else 2)
+
+
+def _confirmed(one: Outcome) -> Outcome:
+    """With what real processes say of it; every run is announced on standard error."""
+    console = Console(stderr=True, highlight=False)
+    return replace(one, confirmation=confirm(one.experiment, one.finding, console.print))
 
 
 def _hold_all(wanted: Sequence[Experiment], setting: Setting) -> list[Outcome]:
@@ -75,10 +105,13 @@ def _advance(progress: Progress, task: TaskID, done: int) -> None:
 
 def _table(outcomes: Sequence[Outcome]) -> Table:
     table = Table("id", "claim", "by", "release", "verdict", "what decides", "at each point")
+    asked = any(one.confirmation is not None for one in outcomes)
+    if asked:
+        table.add_column("confirmed by processes")
     for one in outcomes:
         question = one.experiment.question
         figure = question.figure + (f" / {question.per}" if question.per else "")
-        verdict = one.finding.verdict.value
+        verdict = one.verdict.value
         if one.finding.boundary is not None:
             low, high = one.finding.boundary
             verdict += f" ({one.experiment.x} {low:g} to {high:g})"
@@ -92,8 +125,19 @@ def _table(outcomes: Sequence[Outcome]) -> Table:
             verdict,
             f"{figure}\n{arms}",
             points,
+            *([_real(one)] if asked else []),
         )
     return table
+
+
+def _real(one: Outcome) -> str:
+    told = one.confirmation
+    if told is None:
+        return ""
+    if told.confirmed is Confirmed.REFUSED:
+        return f"refused: {told.why}"
+    points = "\n".join(_point(one.experiment, point) for point in told.finding.points)
+    return f"{told.confirmed.value}\n{points}"
 
 
 def _point(one: Experiment, point: PointFinding) -> str:

@@ -9,7 +9,6 @@ from typing import Final
 
 from launch.errors import UsageError
 from launch.results import path_name
-from launch.scenario.at_once import schemes_at_once
 from launch.scenario.load import Loaded, load_scenario
 
 OWN: Final = "scheme."
@@ -25,8 +24,7 @@ class Sweep:
 
     def concerns(self, scheme: str) -> bool:
         """A parameter of another scheme changes nothing for this one."""
-        own = tuple(f"{OWN}{one}." for one in schemes_at_once(scheme))
-        return not self.key.startswith(OWN) or self.key.startswith(own)
+        return not self.key.startswith(OWN) or self.key.startswith(f"{OWN}{scheme}.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,8 @@ class Cell:
     control: bool
     delay: float
     """Of the links, one way, emulated seconds."""
+    real: bool = False
+    """To be run by processes."""
 
 
 def cells_of(
@@ -63,6 +65,7 @@ def scenario_of(cell: Cell, *more: str) -> Scenario:
         *experiment.point(cell.x).set,
         *(experiment.control.set if cell.control else ()),
         *arm.set,
+        *(experiment.real.set if cell.real and experiment.real is not None else ()),
         f'schemes=["{arm.scheme}"]',
         *more,
     ]

@@ -109,6 +109,7 @@ class Real(Struct, frozen=True, forbid_unknown_fields=True):
     points: tuple[float, ...]
     set: tuple[str, ...] = ()
     seeds: int = 3
+    scale: float | None = None  # shortest time that matters, emulated seconds; None: launch.trust.time_scale
 
 
 class Experiment(Struct, frozen=True, forbid_unknown_fields=True):

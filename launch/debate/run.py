@@ -11,6 +11,7 @@ from typing import Any
 
 from launch.compare.statistics import Estimate
 from launch.debate.cells import Cell, cells_of, run_cell
+from launch.debate.confirm import Confirmation, Confirmed
 from launch.debate.experiment import Experiment, Verdict
 from launch.debate.figures import Figures
 from launch.debate.verdict import Finding, find
@@ -40,11 +41,19 @@ class Outcome:
     setting: Setting
     finding: Finding
     cells: int
+    confirmation: Confirmation | None = None
+    """What real processes say; None when they were not asked."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """Unknown also when real processes contradict it, or could not be trusted."""
+        confirmed = self.confirmation is None or self.confirmation.confirmed is Confirmed.YES
+        return self.finding.verdict if confirmed else Verdict.UNKNOWN
 
     @property
     def known(self) -> bool:
         """False when the figures do not decide."""
-        return self.finding.verdict is not Verdict.UNKNOWN
+        return self.verdict is not Verdict.UNKNOWN
 
     def as_json(self) -> dict[str, Any]:
         """One of `verdicts`."""
@@ -57,7 +66,7 @@ class Outcome:
             "control": self.setting.control,
             "figure": one.question.figure + (f" / {one.question.per}" if one.question.per else ""),
             "arms": list(one.question.arms),
-            "verdict": finding.verdict.value,
+            "verdict": self.verdict.value,
             "boundary": None if finding.boundary is None else list(finding.boundary),
             "x": one.x,
             "slope": _interval(finding.slope),
@@ -66,6 +75,7 @@ class Outcome:
                 for point in finding.points
             ],
             "cells": self.cells,
+            "real": None if self.confirmation is None else self.confirmation.as_json(),
         }
 
 

@@ -1,0 +1,46 @@
+"""Real processes asked the questions of the debate."""
+
+from __future__ import annotations
+
+import msgspec
+from typer.testing import CliRunner
+
+from launch.cli import app
+from launch.debate.cells import Cell
+from launch.debate.confirm import Confirmation, Confirmed, run_real
+from launch.debate.experiment import Real, Verdict, experiment
+from launch.debate.run import Outcome, Setting
+from launch.debate.verdict import Finding
+
+
+def test_processes_answer_in_the_same_figures() -> None:
+    """A run with processes gives the question's figure, and a line when it cannot be trusted."""
+    real = Real(points=(0.5,), set=("speed=20", "duration=20", "arrivals.count=2"), scale=1e-9)
+    one = msgspec.structs.replace(experiment("H17"), real=real)
+    found, complaint = run_real(Cell(one, 0.5, "mediated", 1, control=False, delay=0.0, real=True), real)
+    median = found["populate.p50_ms"]
+    assert median is not None and median > 1  # two links of half a millisecond
+    assert "too loaded for the timings to be trusted" in complaint
+
+
+def test_a_refused_confirmation_leaves_the_verdict_unknown() -> None:
+    """What the machine was too loaded to confirm is not known, nor what it contradicts."""
+    finding = Finding(Verdict.HOLDS, ())
+    for confirmed, verdict in (
+        (Confirmed.YES, Verdict.HOLDS),
+        (Confirmed.NO, Verdict.UNKNOWN),
+        (Confirmed.REFUSED, Verdict.UNKNOWN),
+    ):
+        told = Confirmation(confirmed, finding, "why")
+        assert Outcome(experiment("H12"), Setting(), finding, 1, told).verdict is verdict
+
+
+def test_the_delay_can_be_given() -> None:
+    """--delay is used as it is, and the document says that it was not measured."""
+    ran = CliRunner().invoke(
+        app, ["debate", "H14b", "--delay", "0.001", "--seeds", "3", "--quick", "--jobs", "1", "--json"]
+    )
+    document = msgspec.json.decode(ran.stdout)
+    assert ran.exit_code == 0
+    assert document["links"] == {"delay_s": 0.001, "measured": False}
+    assert document["verdicts"][0]["verdict"] == "holds"
