@@ -95,9 +95,9 @@ class Shrinker:
                 yield tried
 
     def _run(self, finding: Finding, kept: Kept | None, choose: Choose) -> Execution | None:
-        self.replays += 1
-        if self._spent() and self.replays > MUST_RUN:
+        if self._spent() and self.replays >= MUST_RUN:
             return None
+        self.replays += 1
         execution = Execution(self._blueprint, self._footprints, kept)
         execution.run(choose, stop_at_violation=True)
         violations = execution.scene.violations
