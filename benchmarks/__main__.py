@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import core, domains, explorer, multicall, processes, recording, simulator, wire
+from benchmarks import check_length, core, domains, explorer, multicall, processes, recording, simulator, wire
 from benchmarks.figures import Plan, Row, row
 from benchmarks.mix import recorded
 from benchmarks.report import rich_table, write_json, write_markdown
@@ -21,13 +21,14 @@ FIGURES = (
     *simulator.FIGURES,
     *explorer.FIGURES,
     *recording.FIGURES,
+    *check_length.FIGURES,
 )
 HERE = Path(__file__).parent
 
 
 def main() -> None:
     """Measure what is asked for."""
-    names = [one.name for one in FIGURES]
+    names = list(dict.fromkeys(one.name for one in FIGURES))
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "--only",

@@ -36,8 +36,10 @@ LONG_BUFFER: Final = 1 << 16
 """Bytes."""
 SUM_EVERY: Final = 1 << 18
 """Bytes between two checksums."""
-RECORDS_HELD: Final = 4096
+RECORDS_HELD: Final = 256
 """Records after which a reader forgets bytes that no checksum has asked for."""
+READ_AHEAD: Final = 1 << 14
+"""Bytes. What each open file costs a reader in memory: a run of a thousand guests has a thousand."""
 SUM: Final = "sum"
 CLOCK: Final = "clock"
 _REQUEST: Final = msgspec.msgpack.Decoder(Request)
@@ -221,7 +223,7 @@ class StreamReader:
     def __init__(self, file: BinaryIO, wanted: str) -> None:
         self._wanted = wanted
         self._summed = _SummedFile(file)
-        self._unpacker = msgpack.Unpacker(self._summed, raw=False, strict_map_key=False)
+        self._unpacker = msgpack.Unpacker(self._summed, read_size=READ_AHEAD, raw=False, strict_map_key=False)
         self.place = 0
         """Bytes from the start of the file to the end of the last whole record read."""
         first = next(self.objects(), None)
@@ -234,31 +236,27 @@ class StreamReader:
 
     def objects(self) -> Iterator[Any]:
         """The records as plain lists, checksums compared and included. JournalError at a damaged one."""
-        start = self.place
-        for count, record in enumerate(self._records(), 1):
-            if type(record) is list and record and record[0] == SUM:
-                self._compare(record, start)
-            elif count % RECORDS_HELD == 0:
-                self._summed.through(start)
-            start = self.place
-            yield record
+        unpacker, start, count = self._unpacker, self.place, 0
+        try:
+            # The Unpacker ends its iteration at a torn record as at the end of the file.
+            for record in unpacker:
+                self.place = place = unpacker.tell()
+                if type(record) is list and record and record[0] == SUM:
+                    self._compare(record, start)
+                count += 1
+                if not count % RECORDS_HELD:
+                    self._summed.through(place)
+                start = place
+                yield record
+        except (ValueError, TypeError, OverflowError, msgpack.UnpackException) as error:
+            text = f"no {self._wanted}, or damaged after byte {self.place}: {error!r}"
+            raise JournalError(text) from error
 
     def _compare(self, record: Any, start: int) -> None:
         if record != [SUM, 0, {"crc": self._summed.through(start)}]:
             raise JournalError(
                 f"the {start} bytes before it, or it, are not those that were written: {record}"
             )
-
-    def _records(self) -> Iterator[Any]:
-        # The Unpacker ends its iteration at a torn record as at the end of the file.
-        unpacker = self._unpacker
-        try:
-            for record in unpacker:
-                self.place = unpacker.tell()
-                yield record
-        except (ValueError, TypeError, OverflowError, msgpack.UnpackException) as error:
-            text = f"no {self._wanted}, or damaged after byte {self.place}: {error!r}"
-            raise JournalError(text) from error
 
 
 class JournalReader(StreamReader):

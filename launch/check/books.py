@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from hypervisor.core.claims import available_pages
 from hypervisor.core.domain import Dying
 from hypervisor.core.host import Host
 from hypervisor.core.invariants import Broken, check_counters, check_frames, permitting_rule, unpermitted
-from hypervisor.core.steps import Caller, Step
+from hypervisor.core.steps import Caller, Resource, Step
 from hypervisor.core.transitions import Counters, DomainCounters, compare, counters
 from hypervisor.public.units import DomId
 
@@ -23,8 +24,19 @@ COUNT_EVERY: Final = 2_000
 FRAMES_EVERY: Final = 20_000
 """Steps between two walks over every frame, each a few tenths of a second on a 16 GiB host."""
 
-Figures = tuple[int, int, int, int]
+Figures = tuple[int, int, int, Dying]
 """(tot_pages, max_pages, outstanding_pages, is_dying)."""
+Changes = list[tuple[DomId, Figures, Figures]]
+"""Domains with what they were and what they are."""
+WRITES_KEPT: Final = 4096
+"""Sets of declared writes of which the domains are remembered."""
+
+
+Sums = tuple[int, int, int, int, int, int, int]
+"""(available, outstanding_claims, in flight, free, Xen's, shared, offlined), pages.
+
+Available is free, and freeable by tmem: what claims are held against (C14).
+"""
 
 
 class Books:
@@ -35,11 +47,12 @@ class Books:
         self._host = host
         self._pending = pending
         self._leak_permitted = permitting_rule(Broken("I2", "leak", ""), host.release) is not None
-        self._free = self._in_flight = self._claims = self._offlined = 0
+        self._sums = _sums(host)
         self._held = self._promised = 0
         self._figures: dict[DomId, Figures] = {}
         self._incarnations: dict[DomId, int] = {}
-        self._claimed_dying = False
+        self._claimed_dying = self._looked_fully = False
+        self._domains_of: dict[frozenset[Resource], tuple[DomId, ...]] = {}
         self._steps = 0
         self.full_looks = 0
         """Steps that needed the full look."""
@@ -49,50 +62,65 @@ class Books:
         """What `step`, just done, broke that no rule of the release permits."""
         host = self._host
         self._steps += 1
-        free, claims, in_flight = host.heap.total_avail, host.outstanding_claims, host.in_flight_pages
         if len(host.domids) != len(self._figures) or self._claimed_dying:
             return self._full_look(step)
-        freeable = 0 if host.tmem is None else host.tmem.freeable
-        held, promised = self._held, self._promised
-        changed: list[tuple[DomId, Figures]] | None = None
-        for kind, number in step.writes:
-            if kind != "domain" or isinstance(number, str):
-                continue
-            domain = host.domains.get(number)
-            if domain is None:
-                continue
-            was = self._figures[domain.domid]
-            now = (domain.tot_pages, domain.max_pages, domain.outstanding_pages, int(domain.is_dying))
-            if now != was:
+        sums, changes = _sums(host), self._changes(step)
+        # What was seen to balance and has not moved balances still.
+        if changes or sums != self._sums or self._looked_fully or host.node_outstanding_claims:
+            held, promised = self._held, self._promised
+            for _, was, now in changes:
                 if _suspicious(step.name, was, now):
                     return self._full_look(step)
                 held += now[0] - was[0]
                 promised += now[2] - was[2]
-                if changed is None:
-                    changed = []
-                changed.append((domain.domid, now))
-        if (
-            free + freeable + held + host.sharing.nr_shared + host.xen_pages + in_flight + host.offlined_pages
-            != host.total_pages
-            or host.offlined_pages != self._offlined
-            or (host.node_outstanding_claims and (claims != self._claims or _node_short(host)))
-            or claims > free
-            or claims - promised != self._claims - self._promised
-            or (claims != promised and not (self._leak_permitted and claims > promised))
-            or (free < self._free and self._claims > free)
-            or free < 0
-            or in_flight < 0
-            or host.xen_pages < 0
-            or claims < 0
-        ):
-            return self._full_look(step)
-        self._free, self._claims, self._in_flight = free, claims, in_flight
-        self._held, self._promised = held, promised
-        if changed is not None:
-            self._figures.update(changed)
+            if self._tight(sums, held, promised):
+                return self._full_look(step)
+            self._sums, self._held, self._promised = sums, held, promised
+            self._looked_fully = False
+            for domid, _, now in changes:
+                self._figures[domid] = now
         if self._steps % COUNT_EVERY == 0:
             return self._count()
         return ()
+
+    def _changes(self, step: Step) -> Changes | tuple[()]:
+        """Domains that the step declared to write and did change."""
+        domids = self._domains_of.get(step.writes)
+        if domids is None:
+            domids = self._remember(step.writes)
+        changes: Changes | tuple[()] = ()
+        for domid in domids:
+            domain = self._host.domains.get(domid)
+            if domain is None:
+                continue
+            was = self._figures[domid]
+            now = (domain.tot_pages, domain.max_pages, domain.outstanding_pages, domain.is_dying)
+            if now != was:
+                changes = [*changes, (domid, was, now)]
+        return changes
+
+    def _remember(self, writes: frozenset[Resource]) -> tuple[DomId, ...]:
+        """The domains among declared writes, in the order of their numbers."""
+        if len(self._domains_of) >= WRITES_KEPT:
+            self._domains_of.clear()
+        domids = sorted(number for kind, number in writes if kind == "domain" and isinstance(number, int))
+        return self._domains_of.setdefault(writes, tuple(domids))
+
+    def _tight(self, sums: Sums, held: int, promised: int) -> bool:
+        """True when the sums alone cannot show that nothing broke."""
+        host = self._host
+        available_before, claims_before, *_, offlined_before = self._sums
+        available, claims, in_flight, free, xen, shared, offlined = sums
+        return (
+            available + held + shared + xen + in_flight + offlined != host.total_pages
+            or offlined != offlined_before
+            or (bool(host.node_outstanding_claims) and (claims != claims_before or _node_short(host)))
+            or claims > available
+            or claims - promised != claims_before - self._promised
+            or (claims != promised and not (self._leak_permitted and claims > promised))
+            or (available < available_before and claims_before > available)
+            or min(free, in_flight, xen, claims) < 0
+        )
 
     def close(self) -> tuple[Broken, ...]:
         """The last look: everything, and nothing may be left in flight when nobody is under way (I10)."""
@@ -108,14 +136,15 @@ class Books:
         before, after = self._counters(), counters(host)
         broken = (*check_counters(host, self._pending()), *compare(step, before, after))
         self._adopt()
+        self._looked_fully = True
         return unpermitted(broken, host.release)
 
     def _count(self) -> tuple[Broken, ...]:
         """Everything anew; a difference means that some step wrote what it had not declared."""
         host = self._host
-        kept = (self._free, self._claims, self._in_flight, self._held, self._promised, dict(self._figures))
+        kept = (self._sums, self._held, self._promised, dict(self._figures))
         self._adopt()
-        found = (self._free, self._claims, self._in_flight, self._held, self._promised, self._figures)
+        found = (self._sums, self._held, self._promised, self._figures)
         broken = unpermitted(check_counters(host, self._pending()), host.release)
         if kept != found:
             broken += (Broken("declared", "", "a step changed a domain that it had not declared to write"),)
@@ -126,12 +155,10 @@ class Books:
     def _adopt(self) -> None:
         """Take the host as it is."""
         host = self._host
-        self._free, self._claims = host.heap.total_avail, host.outstanding_claims
-        self._in_flight, self._offlined = host.in_flight_pages, host.offlined_pages
+        self._sums = _sums(host)
         domains = [host.domains[domid] for domid in host.domids]
         self._figures = {
-            one.domid: (one.tot_pages, one.max_pages, one.outstanding_pages, int(one.is_dying))
-            for one in domains
+            one.domid: (one.tot_pages, one.max_pages, one.outstanding_pages, one.is_dying) for one in domains
         }
         self._incarnations = {one.domid: one.incarnation for one in domains}
         self._held = sum(one[0] for one in self._figures.values())
@@ -140,16 +167,30 @@ class Books:
 
     def _counters(self) -> Counters:
         """The counters before the step."""
+        available, claims, in_flight, *_, offlined = self._sums
         return Counters(
-            free=self._free,
-            outstanding_claims=self._claims,
-            in_flight=self._in_flight,
-            offlined=self._offlined,
+            free=available,
+            outstanding_claims=claims,
+            in_flight=in_flight,
+            offlined=offlined,
             domains={
-                Caller(domid, self._incarnations[domid]): DomainCounters(tot, limit, claim, Dying(dying))
+                Caller(domid, self._incarnations[domid]): DomainCounters(tot, limit, claim, dying)
                 for domid, (tot, limit, claim, dying) in self._figures.items()
             },
         )
+
+
+def _sums(host: Host) -> Sums:
+    """As they are now."""
+    return (
+        available_pages(host),
+        host.outstanding_claims,
+        host.in_flight_pages,
+        host.heap.total_avail,
+        host.xen_pages,
+        host.sharing.nr_shared,
+        host.offlined_pages,
+    )
 
 
 def _node_short(host: Host) -> bool:
@@ -165,7 +206,7 @@ def _suspicious(name: str, was: Figures, now: Figures) -> bool:
         or (tot > was[0] and tot > limit)
         or (tot > was[0] and claim and tot + claim > limit)
         or (limit != was[1] and name != "max_mem")
-        or (dying and claim > 0)
+        or (dying != Dying.ALIVE and claim > 0)
         or tot < 0
         or claim < 0
         or limit < 0

@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, NoReturn
 
 from hypervisor.journal import SUM, HistoryReader, JournalError
@@ -13,6 +14,7 @@ from launch.check.finding import EvidenceError, Finding, Kind
 
 INVOKED: Final = 0
 RETURNED: Final = 1
+PHASES: Final = MappingProxyType({"invoked": INVOKED, "returned": RETURNED})
 CONTENTS: Final = ((list,), (list, str))
 """What each kind's last field is: requests; replies or an error."""
 
@@ -80,10 +82,10 @@ class Histories:
     def _event(self, index: int, number: int, record: Any) -> Event:
         try:
             kind, time, domid, incarnation, seq, content = record
-            phase = ("invoked", "returned").index(kind)
-            if min(time, domid, incarnation, seq) < 0 or not isinstance(content, CONTENTS[phase]):
+            phase = PHASES[kind]
+            if time < 0 or domid < 0 or incarnation < 0 or seq < 0 or type(content) not in CONTENTS[phase]:
                 raise ValueError
-        except (TypeError, ValueError):
+        except (KeyError, TypeError, ValueError):
             self._fault(index, number, "neither an invocation nor a return")
         return Event(time, phase, index, number, (domid, incarnation, seq), content)
 

@@ -17,7 +17,7 @@ from launch.check.tmem_model import TMEM_REQUESTS, TmemModel
 TELL_EVERY: Final = 100_000
 """Steps between two words of progress."""
 
-Totals = tuple[int, int, int, int, tuple[int, ...]]
+Totals = tuple[int, int, int, int, int, tuple[int, ...]]
 
 
 class Finished(NamedTuple):
@@ -42,7 +42,6 @@ class Replay(States):
         self._tell = tell
         self._books = Books(self.host, self._pending)
         self._tmem = TmemModel()
-        self._before: dict[int, Totals] = {}
         self._seen: dict[tuple[str, str], int] = {}
         self.findings: list[Finding] = []
         """Invariants that broke; each kind once."""
@@ -54,25 +53,24 @@ class Replay(States):
 
     def begun(self, one: UnderWay) -> None:
         """I9 compares what was before the operation."""
-        self._before[one.operation.number] = self._totals()
+        one.before = self._totals()
 
     def finished(self) -> Iterator[Finished]:
         """Every operation when it has its reply. EvidenceError at the first record that cannot be right."""
         for done in self.steps():
             if isinstance(done, Clocked):
                 continue
-            one, step, result = done
-            broken = self._books.after(step)
+            one, reply = done.one, done.result.reply
+            broken = self._books.after(done.step)
             if broken:
-                self._report(broken, f"after step {step.name!r} of operation {one.operation.number}")
+                self._report(broken, f"after step {done.step.name!r} of operation {one.operation.number}")
             if self.commit % TELL_EVERY == 0:
                 self._tell(self.commit)
-            reply = result.reply
             if reply is not None:
-                self._look_for_traces(one, reply)
-                if isinstance(one.operation.request, TMEM_REQUESTS):
-                    self._look_at_tmem(one, reply)
                 operation = one.operation
+                self._look_for_traces(one, reply)
+                if isinstance(operation.request, TMEM_REQUESTS):
+                    self._look_at_tmem(one, reply)
                 key = (operation.caller.domid, operation.caller.incarnation)
                 yield Finished(
                     operation.number, key, one.raw, reply.first, self.commit, reply.ret, one.record
@@ -98,12 +96,13 @@ class Replay(States):
             host.xen_pages,
             host.in_flight_pages,
             host.outstanding_claims,
+            0 if host.tmem is None else host.tmem.freeable,
             host.low_memory.content(),
         )
 
     def _look_for_traces(self, one: UnderWay, reply: Reply) -> None:
         """I9 by the host's counters: a refused operation that ran with nobody in between left no trace."""
-        before = self._before.pop(one.operation.number)
+        before: Totals = one.before
         if reply.last - reply.first + 1 != one.steps:
             return
         after = self._totals()
@@ -136,9 +135,10 @@ class Replay(States):
 
 
 def _parts(totals: Totals) -> dict[str, bytes]:
-    free, xen, in_flight, claims, low = totals
+    free, xen, in_flight, claims, freeable, low = totals
     return {
         "claims": str(claims).encode(),
         "counters": str((free, xen, in_flight)).encode(),
         "low memory": str(low).encode(),
+        "tmem": str(freeable).encode(),
     }

@@ -41,7 +41,7 @@ class Journal(Protocol):
 class UnderWay:
     """An operation between its first and its last step."""
 
-    __slots__ = ("operation", "raw", "record", "steps")
+    __slots__ = ("before", "operation", "raw", "record", "steps")
 
     def __init__(self, operation: Operation, raw: Any, record: int) -> None:
         self.operation = operation
@@ -50,6 +50,8 @@ class UnderWay:
         self.record = record
         self.steps = 0
         """Done so far."""
+        self.before: Any = None
+        """What whoever follows the states noted when it began."""
 
 
 class Done(NamedTuple):

@@ -30,8 +30,7 @@ from launch.cluster.house import House, farewell_notes
 from launch.cluster.leftovers import Identified, find_leftovers
 from launch.cluster.plans import guest_config
 from launch.cluster.population import Resident, populate, reboot, wait_for_balloon_drivers
-from launch.cluster.sampler import NOT_YET, SamplerProcess, sampler_process
-from launch.cluster.sampler import ROLE as SAMPLER
+from launch.cluster.sampler import Sampler
 from launch.cluster.toolstacks import LOOK_MS, Access, Toolstacks
 from launch.faults.book import Act, FaultBook, Verb
 from launch.faults.links import link_notes, real_link
@@ -82,9 +81,7 @@ class HostRun:
         self._server = Server(self._addresses(sockets, (ROLE,)))
         self._desk = Desk(self._server, self._orders_secret)
         self._started: Member | None = None
-        self._sampler: Member | None = None
-        self._free = crew.shared_cells(1)
-        self._free[0] = NOT_YET
+        self._sampler = Sampler(crew)
         self._epoch = crew.shared_epoch()
         self._clock = Clock(self._scenario.speed, self._epoch)
         self._result = HostResult()
@@ -133,7 +130,9 @@ class HostRun:
         for news in self._toolstacks.start(access, self._desk):
             self._take_news(news)
         if self._others.period is not None:
-            self._start_sampler(self._others.period)
+            control = Control(access.endpoint, self._control_secret, self._folder)
+            member = self._sampler.start(control, self._clock, self._others.period)
+            self._await(lambda: self._sampler.has_answer or not member.alive, member)
 
     def begin(self, epoch_ns: int) -> None:
         """Everybody is up: emulated time begins."""
@@ -150,7 +149,7 @@ class HostRun:
 
     def free_pages(self) -> Pages:
         """What the host answered when last asked; `others.period` says how often it is."""
-        return self._free[0]
+        return self._sampler.free_pages
 
     def underway(self) -> Iterator[int]:
         """Orders of whose end nothing has been heard."""
@@ -234,20 +233,6 @@ class HostRun:
             duration=self._scenario.duration,
         )
         write_access(self._folder, access)
-
-    def _start_sampler(self, period: Seconds) -> None:
-        process = SamplerProcess(
-            endpoint=self._endpoints["toolstacks"],
-            control_secret=self._control_secret,
-            speed=self._scenario.speed,
-            epoch_ns=self._epoch,
-            period=period,
-            cell=self._free,
-            history=self._folder / f"{SAMPLER}.history",
-        )
-        self._sampler = self._crew.start(SAMPLER, sampler_process, process)
-        sampler = self._sampler
-        self._await(lambda: self._free[0] != NOT_YET or not sampler.alive, sampler)
 
     def _await(self, condition: Callable[[], bool], member: Member) -> None:
         try:
@@ -370,8 +355,7 @@ class HostRun:
 
     def _stop_guests(self) -> None:
         members = list(dict.fromkeys(self._guests.values()))
-        if self._sampler is not None:
-            members.append(self._sampler)
+        members += self._sampler.members
         for member in members:
             self._crew.dismiss(member)
         self._crew.wait_for(members)

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from hypervisor.edge import Clock, Identity, SharedEpoch, run_party, stop_on_sigterm
+from hypervisor.edge import Clock, Identity, run_party, stop_on_sigterm
 from hypervisor.journal import HistoryWriter
 from hypervisor.public.domctl import PhysicalInfo, Physinfo
 from hypervisor.public.points import Cells
 from hypervisor.public.units import DOMID_DOM0, Pages, Seconds
 from hypervisor.public.world import IndefiniteError, World
+from launch.cluster.control import Control
+from launch.cluster.crew import Crew, Member
 
 ROLE: Final = "sampler"
 NOT_YET: Final = -1
@@ -37,8 +39,7 @@ class SamplerProcess:
 
     endpoint: str
     control_secret: bytes
-    speed: float
-    epoch_ns: SharedEpoch
+    clock: Clock
     period: Seconds
     cell: Cells
     """One number: the last answer."""
@@ -61,8 +62,43 @@ def sampler_process(process: SamplerProcess) -> None:
         main,
         endpoint=process.endpoint,
         identity=Identity(DOMID_DOM0, secrets.randbits(63), process.control_secret, ROLE),
-        clock=Clock(process.speed, process.epoch_ns),
+        clock=process.clock,
         seed=0,
         history=HistoryWriter(process.history.open("xb"), {"pid": os.getpid()}, time.monotonic_ns),
         stop=stop_on_sigterm(),
     )
+
+
+class Sampler:
+    """The process as the launcher sees it."""
+
+    def __init__(self, crew: Crew) -> None:
+        self._crew = crew
+        self._cell = crew.shared_cells(1)
+        self._cell[0] = NOT_YET
+        self.members: list[Member] = []
+        """The process, once it was started."""
+
+    def start(self, control: Control, clock: Clock, period: Seconds) -> Member:
+        """Begin to ask; the history goes where the launcher's do."""
+        assert control.histories is not None
+        process = SamplerProcess(
+            endpoint=control.endpoint,
+            control_secret=control.secret,
+            clock=clock,
+            period=period,
+            cell=self._cell,
+            history=control.histories / f"{ROLE}.history",
+        )
+        self.members.append(self._crew.start(ROLE, sampler_process, process))
+        return self.members[-1]
+
+    @property
+    def has_answer(self) -> bool:
+        """True once the host has answered."""
+        return self._cell[0] != NOT_YET
+
+    @property
+    def free_pages(self) -> Pages:
+        """Free memory beside claims, as the host answered when it was last asked."""
+        return max(0, self._cell[0])

@@ -9,6 +9,7 @@ from typing import Final
 
 from launch.errors import UsageError
 from launch.results import path_name
+from launch.scenario.at_once import schemes_at_once
 from launch.scenario.load import Loaded, load_scenario
 
 OWN: Final = "scheme."
@@ -24,7 +25,8 @@ class Sweep:
 
     def concerns(self, scheme: str) -> bool:
         """A parameter of another scheme changes nothing for this one."""
-        return not self.key.startswith(OWN) or self.key.startswith(f"{OWN}{scheme}.")
+        own = tuple(f"{OWN}{one}." for one in schemes_at_once(scheme))
+        return not self.key.startswith(OWN) or self.key.startswith(own)
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,7 +116,7 @@ class _Bench:
         self._windows.reached(commit, now)
 
     def _refusals(self, done: Done) -> None:
-        one, _, result = done
+        one, result = done.one, done.result
         for refusal in result.refusals:
             told = self._pain.refused(one, refusal, result.commit)
             if told is not None:

@@ -65,7 +65,7 @@ class Ledger:
 
     def after(self, done: Done) -> Change | None:
         """What the step changed; None when it left all sums alone."""
-        one, step, result = done
+        one, step, result = done.one, done.step, done.result
         host = self._host
         available, claims = available_pages(host), host.outstanding_claims
         subject = _subject(one)

@@ -144,7 +144,11 @@ class Scenario(Table):
     speed: Annotated[float, Field(ge=0.001, le=1_000_000)] = 40.0  # emulated seconds per real second
     duration: Annotated[float, Field(gt=0, le=10_000_000)] = 600.0  # the run ends here
     transport: Literal["ipc", "tcp"] = "ipc"  # sockets in a private folder, or on 127.0.0.1
-    schemes: Annotated[Tuple[str], BeforeValidator(names), Field(min_length=1)] = ("naive", "claim", "clamp")
+    schemes: Annotated[Tuple[str], BeforeValidator(names), Field(min_length=1)] = (
+        "naive",  # a run each, in this order; "claim+clamp" is both at once on a host, and orders alternate
+        "claim",
+        "clamp",
+    )
     repeats: Annotated[int, Field(ge=1, le=10_000)] = 1  # runs of each scheme, each with a stream of its own
     host: HostTable = HostTable()
     guests: GuestsTable = GuestsTable()

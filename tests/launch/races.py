@@ -1,5 +1,9 @@
 """A tiny scenario in which a guest takes what a launch was promised; its holds make it certain."""
 
+from __future__ import annotations
+
+from toolstack.interface import Launch, Scheme, read_host
+
 RACE = """
 name = "race"
 speed = 20
@@ -40,3 +44,16 @@ until = "guest-1:populated"
 """
 CALM = RACE.replace('high = "5MiB"', 'high = "1280KiB"')
 """The guest asks for nothing, and the launch is built."""
+
+
+class Yes(Scheme):
+    """Admits whatever comes and looks at nothing that would tell."""
+
+    async def admit_before_create(self, launch: Launch) -> bool:
+        """One look, for the record."""
+        await read_host(launch.world)
+        return True
+
+
+SAMPLED = HOLDS.replace("created", "sampled")
+"""The same for `clamp`: the guest comes between its sample and its limits (item 4 of the e-mail)."""

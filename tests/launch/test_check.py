@@ -81,8 +81,10 @@ def test_a_run_is_valid(run: Path) -> None:
     assert host["path"] == "claim/1/host0"
     stats = json.loads((run / "claim" / "1" / "host0" / "hypervisor.json").read_text())
     assert host["steps"] == stats["commit"] > 1000
-    assert host["returned"] == host["operations"] > 300
-    assert (host["unrecorded"], host["indefinite"], host["findings"], host["notes"]) == (0, 0, [], [])
+    # a guest that is stopped while it waits for an answer leaves that call open
+    assert host["returned"] + host["indefinite_happened"] == host["operations"] > 300
+    assert host["indefinite"] <= len(list((run / "claim" / "1" / "host0").glob("guest-*.log")))
+    assert (host["unrecorded"], host["findings"], host["notes"]) == (0, [], [])
     text = claimlab("check", run / "claim" / "1" / "host0")
     assert text.returncode == 0
     assert "operations/s" in text.stdout and text.stdout.endswith("host0: valid\n")

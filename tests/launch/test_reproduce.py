@@ -16,7 +16,7 @@ from launch.reproduce.follow import Follow, departure
 from launch.reproduce.reproduce import rebuild
 from launch.reproduce.witness import Witness
 from tests.launch.cluster_runs import claimlab, write_scenario
-from tests.launch.races import CALM, HOLDS, RACE
+from tests.launch.races import CALM, HOLDS, RACE, SAMPLED
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +85,30 @@ def test_nobody_wronged(tmp_path: Path) -> None:
     assert claimlab("simulate", write_scenario(tmp_path, CALM), "--out", run).returncode == 0
     done = claimlab("reproduce", run, "--json")
     assert (done.returncode, json.loads(done.stdout)) == (0, {"witnesses": []})
+
+
+@pytest.mark.parametrize(
+    ("scheme", "text", "witness", "kind", "last"),
+    [
+        ("clamp", RACE + SAMPLED, "moved window", "limit overtaken", "max_mem domain 1"),
+        ("static", CALM, "false refusal", "false refusal", "physinfo"),
+        (
+            "tests.launch.races:Yes",
+            CALM.replace("5MiB", "7MiB"),
+            "late failure",
+            "false grant",
+            "createdomain",
+        ),
+    ],
+)
+def test_what_became_untrue(
+    tmp_path: Path, scheme: str, text: str, witness: str, kind: str, last: str
+) -> None:
+    """Limits, refusals and grants are judged by what is true, whatever scheme there is."""
+    run = tmp_path / "run"
+    path = write_scenario(tmp_path, text.replace('"naive"', f'"{scheme}"'))
+    assert claimlab("simulate", path, "--out", run, "--no-judge").returncode == 0
+    code, document = reproduced(run, "--budget", "3s")
+    assert (code, document["departed"], document["by_scheme"]) == (1, None, True)
+    assert (document["witness"]["kind"], document["violation"]["kind"]) == (witness, kind)
+    assert document["interleaving"][-1]["operation"].startswith(last)

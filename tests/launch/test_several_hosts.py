@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,12 @@ from launch.results import resolved
 from launch.scenario.load import load_scenario
 from launch.scenario.scenes import host_names, scenes
 from launch.simulate.run import check_simulation
-from tests.launch.cluster_runs import claimlab, recorded, still_there, write_scenario
+from tests.launch.cluster_runs import begin, claimlab, recorded, still_there, wait_until, write_scenario
 from tests.launch.two_hosts import TWO, simulated
 
 KILLED = '\n[[faults]]\nkind = "kill"\nparty = "left/hypervisor"\nat = 2.5\n'
 """When two launches are being built on the left."""
+LISTED = 'policy = "alternates"\nalternates = ["left", "right"]'
 SEVERAL = 'schemes = ["claim"]'
 
 
@@ -104,6 +106,20 @@ def test_a_host_that_is_lost_leaves_the_other_going(tmp_path: Path) -> None:
     assert {fate.tried[-1].host for fate in virtual.launches if fate.running is not None} == {"right"}
 
 
+def test_interrupted_runs_of_several_hosts_leave_nothing_behind(tmp_path: Path) -> None:
+    """Ctrl-C stops the processes of every host, those that ask for free memory included."""
+    text = TWO.replace(LISTED, 'policy = "most-free"').replace("duration = 16", "duration = 1000")
+    run = tmp_path / "run"
+    started = begin("run", write_scenario(tmp_path, text), "--out", run)
+    wait_until((run / "claim" / "1" / "right" / "outcomes.jsonl").exists)
+    roles = {entry["role"] for entry in recorded(run)}
+    assert {"left/sampler", "right/sampler", "right/hypervisor"} <= roles
+    started.send_signal(signal.SIGINT)
+    _, errors = started.communicate(timeout=100)
+    assert started.returncode == 128 + signal.SIGINT and "Traceback" not in errors
+    assert not still_there(run)
+
+
 def test_two_toolstacks_at_once_take_turns(tmp_path: Path) -> None:
     """Of "claim+clamp" the first order goes to claim, the second to clamp, on the same host."""
     text = TWO.replace(SEVERAL, 'schemes = ["claim+clamp"]').replace("at = [1, 1.5, 2]", "at = [1, 1.5]")
@@ -152,7 +168,7 @@ def test_most_free_sends_a_burst_to_the_same_host(tmp_path: Path) -> None:
 
 def test_a_seed_gives_the_same_run_over_all_hosts(tmp_path: Path) -> None:
     """Hosts, waits and orders of a random policy come out the same a second time, with another seed not."""
-    text = TWO.replace('policy = "alternates"\nalternates = ["left", "right"]', 'policy = "random"')
+    text = TWO.replace(LISTED, 'policy = "random"')
     text = text.replace("jitter = 0", "jitter = 2")
     once, again = (simulated(tmp_path, text=text) for _ in range(2))
     assert once.launches == again.launches
