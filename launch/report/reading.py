@@ -42,7 +42,8 @@ def read_host(
     chosen: domains that get curves, with their labels. limit: points of a curve. UnknownError for a journal
     that cannot be replayed at all.
     """
-    timed = TimedJournal(journal, outcomes)
+    timed = TimedJournal(journal, ())
+    said = sorted(((one.commit, one.time) for one in outcomes if one.commit), reverse=True)
     states = States(timed, "journal.msgpack")
     account, collector = Account(states.host, chosen or {}, limit), Collector(wanted)
     watchers: Sequence[Watcher] = (account, collector, *others)
@@ -52,7 +53,12 @@ def read_host(
         for item in states.steps():
             if isinstance(item, Clocked):
                 continue  # the journal has told the time before the steps
-            now = max(now, timed.now(item.result.commit) or 0.0)
+            noted = timed.now(item.result.commit)
+            if noted is not None:
+                now = max(now, noted)
+            else:  # no note of the clock yet: it is no earlier than what was said before
+                while said and said[-1][0] < item.result.commit:
+                    now = max(now, said.pop()[1])
             for watcher in watchers:
                 watcher.after(item, now)
     except (EvidenceError, JournalError) as error:

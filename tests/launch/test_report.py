@@ -141,6 +141,8 @@ def test_curves_and_bands_are_those_of_the_run(read: RunFolder) -> None:
     assert naive is not None and claim is not None
     assert min(value for _, value in naive.free) == 0
     assert max(value for _, value in claim.claims) > 2560
+    boot = naive.domains[-1].tot_pages  # a guest's: it is there before the first note of the clock
+    assert boot[0][0] < 1 and max(value for at, value in boot if at < 1) >= 1024
     labels = [one.label for one in naive.domains]
     assert len(labels) == 7 and any(label.endswith("failed late)") for label in labels)
 
