@@ -19,7 +19,7 @@ from hypervisor.public.observation import OBSERVERS
 from hypervisor.transport import EndpointError, ipc_endpoints, tcp_endpoints
 from launch.cluster.host_config import host_config
 from launch.errors import UsageError
-from launch.live.access import access_of, remove_access, write_access
+from launch.live.access import RunName, access_of, remove_access, write_access
 from launch.live.metrics import LOOPBACK, Metrics, metrics_served
 from launch.scenario.load import Loaded
 
@@ -101,7 +101,7 @@ class _Attended:
             self._told = True
             _write_secret(self._folder, self._secret)
             ready = json.loads((self._folder / "hypervisor-ready.json").read_text(encoding="utf-8"))
-            write_access(self._folder, access_of(ready["endpoints"], self._secret, host=self._host))
+            write_access(self._folder, access_of(ready["endpoints"], self._secret, RunName(self._host)))
             _tell(self._folder, ready["endpoints"], self._metrics, self._as_json)
         return self._stopping
 

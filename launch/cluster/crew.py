@@ -83,6 +83,11 @@ class Crew:
         cells: Cells = self._context.RawArray("q", count)
         return cells
 
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """All that were started, in that order; some may have ended."""
+        return tuple(self._members)
+
     def start(self, role: str, target: Callable[..., None], *arguments: Any) -> Member:
         """Run `target(*arguments)` in a process of its own, its output in <role>.log."""
         log = self._folder / f"{role}.log"
@@ -101,6 +106,7 @@ class Crew:
         if member.alive:
             member.dismissed = True
             member.process.terminate()
+            self.signal(member, signal.SIGCONT)  # one that is held has to wake up to leave
 
     def wait_for(self, members: Iterable[Member], seconds: float = TERM_SECONDS) -> None:
         """Wait for those that were dismissed; who is still there after `seconds` in all is killed."""

@@ -31,11 +31,13 @@ from launch.cluster.leftovers import Identified, find_leftovers
 from launch.cluster.plans import guest_config
 from launch.cluster.population import Resident, populate, reboot, wait_for_balloon_drivers
 from launch.cluster.sampler import Sampler
+from launch.cluster.steered import SteeredHost
 from launch.cluster.toolstacks import LOOK_MS, Access, Toolstacks
 from launch.faults.book import Act, FaultBook, Verb
 from launch.faults.links import link_notes, real_link
 from launch.faults.rules import compile_rules
-from launch.live.access import access_of, write_access
+from launch.live.access import RunName, let_attach
+from launch.live.steering import UNATTENDED, Steering
 from launch.memory_figures import tallies_of, wrong_contents
 from launch.records import append_order, append_outcome, ordered
 from toolstack.builder.build import BuildFailedError
@@ -65,20 +67,22 @@ class HostRun:
         crew: Crew,
         say: Callable[[str], None],
         others: Others = ALONE,
+        steering: Steering = UNATTENDED,
     ) -> None:
         """`folder` keeps what remains, `sockets` (short path, mode 0700) goes with the run.
 
         `others` is what it is among several hosts. Raises `EndpointError` when the sockets cannot be there.
         """
         self._plan = plan
-        self._scheme = scheme
+        self._name = RunName(plan.scenario.host.name, scheme, plan.repeat)
         self._scenario = plan.scenario
         self._folder = folder
         self._crew = crew
         self._control_secret = secrets.token_bytes(32)
         self._orders_secret = secrets.token_bytes(32)
         self._endpoints = self._addresses(sockets, ("guests", "toolstacks", OBSERVERS))
-        self._server = Server(self._addresses(sockets, (ROLE,)))
+        # No heartbeat: a toolstack that is stopped by hand or by a fault is still there.
+        self._server = Server(self._addresses(sockets, (ROLE,)), heartbeat=False)
         self._desk = Desk(self._server, self._orders_secret)
         self._started: Member | None = None
         self._sampler = Sampler(crew)
@@ -101,6 +105,8 @@ class HostRun:
             self._cells,
         )
         self._guests: dict[Identified, Member] = {}
+        self._steered = SteeredHost(self._name.host, crew, self._epoch, self._guests, self._result.notes)
+        self._steering = steering
         self._residents: dict[str, Resident] = {}
         self._others = others
         self._house = House(plan, self._result, others)
@@ -137,6 +143,12 @@ class HostRun:
     def begin(self, epoch_ns: int) -> None:
         """Everybody is up: emulated time begins."""
         self._epoch.value = epoch_ns
+        self._steering.join(self._steered)
+
+    @property
+    def clock(self) -> Clock:
+        """Emulated time on this host; it stands still while the run does."""
+        return self._clock
 
     @property
     def is_over(self) -> bool:
@@ -171,6 +183,7 @@ class HostRun:
 
     def close(self) -> None:
         """No more orders: the socket goes."""
+        self._steering.leave(self._steered)
         self._server.close()
 
     @property
@@ -218,21 +231,8 @@ class HostRun:
         member = self._crew.start("hypervisor", serve_process, config)
         self._await(lambda: ready.exists() or not member.alive, member)
         self._endpoints = json.loads(ready.read_text(encoding="utf-8"))["endpoints"]  # with real ports
-        self._let_attach()
+        let_attach(self._folder, self._endpoints, self._control_secret, self._name, self._scenario)
         return member
-
-    def _let_attach(self) -> None:
-        """Whoever may read the file can watch this host, or attach a shell to it; `run_host` removes it."""
-        access = access_of(
-            self._endpoints,
-            self._control_secret,
-            host=self._scenario.host.name,
-            scheme=self._scheme,
-            repeat=self._plan.repeat,
-            speed=self._scenario.speed,
-            duration=self._scenario.duration,
-        )
-        write_access(self._folder, access)
 
     def _await(self, condition: Callable[[], bool], member: Member) -> None:
         try:
@@ -278,6 +278,7 @@ class HostRun:
 
     def live(self, look_ms: int) -> None:
         """Orders out that are due, built domains started, old ones ended; news for up to so many real ms."""
+        self._steering.look()
         if not self._hypervisor.alive:
             raise PartyLostError(self._hypervisor.ending())
         for order in self._house.due(self._clock.now()):

@@ -21,6 +21,7 @@ from launch.cluster.policies import ASKING
 from launch.cluster.toolstacks import LOOK_MS
 from launch.errors import UsageError
 from launch.live.access import remove_access
+from launch.live.steering import UNATTENDED, Steering
 from launch.results import SOCKETS_PREFIX, Results, remove_sockets
 
 
@@ -40,12 +41,19 @@ class HostsRun:
     """One run on several hosts. Make it, call `run`, throw it away."""
 
     def __init__(
-        self, plan: ClusterPlan, scheme: str, results: Results, say: Callable[[str], None], stack: ExitStack
+        self,
+        plan: ClusterPlan,
+        scheme: str,
+        results: Results,
+        say: Callable[[str], None],
+        stack: ExitStack,
+        steering: Steering = UNATTENDED,
     ) -> None:
         """Everything of it goes with `stack`."""
         self._plan = plan
         self._broker = Broker(plan)
         self._clock = Clock(plan.scenario.speed, 0)
+        self._steering = steering
         self._hosts = [self._open(one, scheme, results, say, stack) for one in plan.hosts]
 
     def _open(
@@ -65,7 +73,9 @@ class HostsRun:
         period = table.sample if table.policy in ASKING else None
         others = Others(self._failed, period)
         said = partial(_say_of, say, name)
-        run = stack.enter_context(closing(HostRun(plan, scheme, folder, sockets, crew, said, others)))
+        run = stack.enter_context(
+            closing(HostRun(plan, scheme, folder, sockets, crew, said, others, self._steering))
+        )
         return _Host(name, run, stack)
 
     def run(self) -> ClusterResult:
@@ -73,9 +83,9 @@ class HostsRun:
         for host in self._hosts:
             self._step(host, host.run.come_up)
         epoch = time.monotonic_ns()  # all are up: emulated time begins
-        self._clock = Clock(self._plan.scenario.speed, epoch)
         for host in self._left():
             host.run.begin(epoch)
+            self._clock = host.run.clock  # one as good as the other: they stand still together
         while self._left() and self._clock.now() < self._plan.scenario.duration:
             self._place()
             for host in self._left():

@@ -20,6 +20,7 @@ from launch.cluster.rounds import Progress, Runners, run_every
 from launch.cluster.toolstacks import FOREIGN
 from launch.errors import UsageError
 from launch.live.access import remove_access
+from launch.live.steering import UNATTENDED, Steering
 from launch.results import SOCKETS_PREFIX, Results, remove_sockets
 from launch.scenario.load import Loaded
 from launch.scenario.models import Scenario
@@ -35,19 +36,24 @@ def check_run(loaded: Loaded, plugins: Plugins = NO_PLUGINS) -> None:
 
 
 def run_scenario(
-    loaded: Loaded, results: Results, progress: Progress, plugins: Plugins = NO_PLUGINS
+    loaded: Loaded,
+    results: Results,
+    progress: Progress,
+    plugins: Plugins = NO_PLUGINS,
+    steering: Steering = UNATTENDED,
 ) -> Report:
     """Run it all and fold it into one report. `progress` gets a line for each stage.
 
     `plugins` are scheme and behaviour classes by the names that the scenario uses; dill carries them to their
-    processes, so they may be defined in a notebook. UsageError for what the user can put right.
+    processes, so they may be defined in a notebook. `steering` is looked at while emulated time goes on.
+    UsageError for what the user can put right.
     """
 
     def run_one(plan: HostPlan, scheme: str) -> HostResult:
-        return run_host(plan, scheme, results, progress)
+        return run_host(plan, scheme, results, progress, steering)
 
     def run_several(plan: ClusterPlan, scheme: str) -> ClusterResult:
-        return run_hosts(plan, scheme, results, progress)
+        return run_hosts(plan, scheme, results, progress, steering)
 
     scenario = loaded.scenario
     return run_every(scenario, plugins, Runners(run_one, run_several), _announcement, progress)
@@ -58,7 +64,9 @@ def _announcement(scenario: Scenario) -> str:
     return f"{scenario.duration:g} emulated s, about {seconds:.0f} s"
 
 
-def run_host(plan: HostPlan, scheme: str, results: Results, say: Progress) -> HostResult:
+def run_host(
+    plan: HostPlan, scheme: str, results: Results, say: Progress, steering: Steering = UNATTENDED
+) -> HostResult:
     """One scheme on one host, once, with real processes. UsageError for what the user can put right."""
     folder = results.host_directory(scheme, plan.repeat, plan.scenario.host.name)
     sockets = Path(tempfile.mkdtemp(prefix=SOCKETS_PREFIX))
@@ -67,7 +75,7 @@ def run_host(plan: HostPlan, scheme: str, results: Results, say: Progress) -> Ho
         with (
             _curable(folder),
             Crew(folder, results.record_process) as crew,
-            closing(HostRun(plan, scheme, folder, sockets, crew, say)) as run,
+            closing(HostRun(plan, scheme, folder, sockets, crew, say, steering=steering)) as run,
         ):
             try:
                 return run.run()
@@ -78,10 +86,12 @@ def run_host(plan: HostPlan, scheme: str, results: Results, say: Progress) -> Ho
         remove_sockets(sockets)
 
 
-def run_hosts(plan: ClusterPlan, scheme: str, results: Results, say: Progress) -> ClusterResult:
+def run_hosts(
+    plan: ClusterPlan, scheme: str, results: Results, say: Progress, steering: Steering = UNATTENDED
+) -> ClusterResult:
     """One scheme on several hosts, once, with real processes. UsageError for what the user can put right."""
     with _curable(results.path), ExitStack() as stack:
-        return HostsRun(plan, scheme, results, say, stack).run()
+        return HostsRun(plan, scheme, results, say, stack, steering).run()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ with mode 0600, for as long as that hypervisor runs.
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ from hypervisor.public.observation import OBSERVERS
 from hypervisor.session.speakers import observers_secret
 from launch.errors import UsageError
 from launch.results import start_time
+from launch.scenario.models import Scenario
 
 ACCESS: Final = "hypervisor-access.json"
 
@@ -40,22 +42,36 @@ class HypervisorAccess(Struct, frozen=True):
     start_time: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class RunName:
+    """Which run on which host."""
+
+    host: str
+    scheme: str = ""
+    repeat: int = 0
+
+
+def let_attach(
+    folder: Path, endpoints: dict[str, str], secret: bytes, name: RunName, scenario: Scenario
+) -> None:
+    """Whoever may read the file can watch this host, or attach a shell to it."""
+    access = access_of(endpoints, secret, name, speed=scenario.speed, duration=scenario.duration)
+    write_access(folder, access)
+
+
 def access_of(
     endpoints: dict[str, str],
     control_secret: bytes,
-    *,
-    host: str,
-    scheme: str = "",
-    repeat: int = 0,
+    name: RunName,
     speed: float = 1.0,
     duration: float = 0.0,
 ) -> HypervisorAccess:
     """The access to a hypervisor that this process has started."""
     pid = os.getpid()
     return HypervisorAccess(
-        host=host,
-        scheme=scheme,
-        repeat=repeat,
+        host=name.host,
+        scheme=name.scheme,
+        repeat=name.repeat,
         speed=speed,
         duration=duration,
         endpoints=endpoints,
