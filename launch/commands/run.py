@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Annotated
 
+import typer
 from rich.console import Console
 
 from launch.cluster.run import check_run, run_scenario
@@ -23,12 +25,17 @@ from launch.commands.reporting import ReportOption, reported
 from launch.commands.showing import leave, show
 from launch.errors import UsageError
 from launch.judge.report import RunJudgement
+from launch.live.attended import attended
 from launch.live.metrics import LOOPBACK, Metrics, metrics_served
 from launch.results import Results, open_results
 from launch.scenario.load import Loaded, load_scenario
 from launch.scenario.world import check_behaviour, check_traces
 from launch.summary import Report
 from launch.tables import markdown
+
+LiveOption = Annotated[
+    bool, typer.Option("--live", help="Show the run while it goes on, with keys to pause and to steer it.")
+]
 
 
 def run(
@@ -39,6 +46,7 @@ def run(
     out: OutOption = None,
     judge: JudgeOption = None,
     report: ReportOption = None,
+    live: LiveOption = False,
     metrics: MetricsOption = None,
     metrics_address: MetricsAddressOption = LOOPBACK,
     json: JsonOption = False,
@@ -49,7 +57,7 @@ def run(
     check_behaviour(loaded)
     check_run(loaded)
     results = open_results(loaded, out, datetime.now(UTC))
-    summary, judgement = _run(loaded, results, judge, (metrics, metrics_address))
+    summary, judgement = _run(loaded, results, judge, live, (metrics, metrics_address))
     progress = Console(stderr=True, highlight=False).print
     reported(results, report, judgement is not None, progress)
     show(summary, results.path, json, judgement)
@@ -57,16 +65,19 @@ def run(
 
 
 def _run(
-    loaded: Loaded, results: Results, judge: bool | None, metrics: Metrics
+    loaded: Loaded, results: Results, judge: bool | None, live: bool, metrics: Metrics
 ) -> tuple[Report, RunJudgement | None]:
     """However it ends, `latest` is the run that was tried last; one that could not be had leaves nothing."""
-    progress = Console(stderr=True, highlight=False)
+    progress = Console(stderr=True, highlight=False, soft_wrap=True)
     worth_keeping = True
     try:
-        with metrics_served(results.path, *metrics) as url:
+        with (
+            metrics_served(results.path, *metrics) as url,
+            attended(live, results.path, progress.print) as (steering, say),
+        ):
             if url is not None:
-                progress.print(f"metrics: {url}", soft_wrap=True)
-            report = run_scenario(loaded, results, progress.print)
+                say(f"metrics: {url}")
+            report = run_scenario(loaded, results, say, steering=steering)
         results.write_summary(report.summary.to_json(), markdown(report))
         judgement = judged(results, judge, progress.print)
         if judgement is not None:

@@ -11,6 +11,7 @@ import pytest
 
 from launch.clean import clean_run, find_runs
 from launch.errors import UsageError
+from launch.live.access import ACCESS
 from launch.results import Results, start_time
 from tests.launch.cluster_runs import begin, claimlab, pid_of, still_there, wait_until, write_scenario
 
@@ -23,6 +24,7 @@ def test_a_killed_run_is_cleaned_up(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     run = tmp_path / "run"
     started = begin("run", write_scenario(tmp_path), "--scheme", "claim", "--out", run)
     wait_until(lambda: pid_of(run, "toolstack-0"))
+    assert list(run.rglob(ACCESS))
     busy = claimlab("clean", run)
     assert "still running" in busy.stdout and not list(run.glob("summary.json"))
     started.kill()
@@ -32,6 +34,7 @@ def test_a_killed_run_is_cleaned_up(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert done.returncode == 0, done.stderr
     assert "removed the sockets" in done.stdout
     assert not any(temporary.glob("claimlab-*"))
+    assert not list(run.rglob(ACCESS)), "no file with secrets outlives the run"
     wait_until(lambda: not still_there(run))  # ended, and collected by whoever adopts orphans
     assert (run / "scenario.json").exists()
     assert claimlab("clean", run).stdout == "nothing is left behind\n"
