@@ -22,7 +22,8 @@ def test_a_killed_run_is_cleaned_up(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     temporary.mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
     run = tmp_path / "run"
-    started = begin("run", write_scenario(tmp_path), "--scheme", "claim", "--out", run)
+    long = ("--set", "duration=2000")  # it must not end by itself before it is killed
+    started = begin("run", write_scenario(tmp_path), "--scheme", "claim", *long, "--out", run)
     wait_until(lambda: pid_of(run, "toolstack-0"))
     assert list(run.rglob(ACCESS))
     busy = claimlab("clean", run)
