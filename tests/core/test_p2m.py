@@ -104,6 +104,22 @@ def test_superpages_replace_superpages() -> None:
     assert (p2m.entries, list(p2m.leaves())) == (0, [])
 
 
+def test_mapped_gfns_descend_and_may_be_unmapped_on_the_way() -> None:
+    """The gfns below an end come highest first, whatever leaf maps them, also while each is unmapped."""
+    p2m = PhysMap()
+    p2m.map(GIB, 4 * GIB, 18)
+    p2m.map(4 * MIB2, 7 * MIB2, 9)
+    p2m.map(5 * MIB2 + 9, 3, 0)
+    p2m.map(1 << 35, 5, 0)
+    end = GIB + MIB2 + 2
+    every = [*range(4 * MIB2, 5 * MIB2), 5 * MIB2 + 9, *range(GIB, end)][::-1]
+    assert list(p2m.mapped_below(end)) == every
+    assert all(p2m.unmap(gfn) is not None for gfn in p2m.mapped_below(end))
+    assert list(p2m.mapped_below(end)) == []
+    assert p2m.entries == GIB - MIB2 - 2 + 1
+    assert list(p2m.mapped_below(5 * MIB2)) == list(p2m.mapped_below(0)) == []
+
+
 def test_a_misaligned_extent_comes_out_in_aligned_blocks() -> None:
     """What is removed of a superpage from the middle on comes out as the largest aligned blocks."""
     p2m = PhysMap()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from hypervisor.core.heap.p2m import PhysMap
+from hypervisor.core.pod.touch import SWEEP_LIMIT
 from hypervisor.core.steps import Caller
 from hypervisor.public.access import ReadPage, WritePage
 from hypervisor.public.domctl import DestroyDomain, MapForeign, MaxMem
@@ -159,6 +161,68 @@ def test_an_empty_cache_is_filled_by_a_sweep() -> None:
     physmap = host.domain(who.domid).p2m
     assert physmap is not None
     assert [host.host.contents.get(mfn) for _, mfn, _ in physmap.leaves()] == [9] * 5 + [4]
+
+
+@pytest.mark.rule("A30")
+def test_a_sweep_costs_by_pages_and_not_by_gfns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A guest that touches a gfn near 2^36 has a sweep look at its few pages, not at every gfn below."""
+    host = SmallHost()
+    who = host.create(hvm=True)
+    top = (1 << 36) - 2
+    for gfn in (START, top):
+        assert mark(host, who, gfn, 2) == 2
+    target(host, who, 2)
+    assert host.ret(WritePage(START, 0), who) == host.ret(WritePage(top, 5), who) == 0
+    looked: list[Gfn] = []
+    lookup = PhysMap.lookup
+
+    def counted(physmap: PhysMap, gfn: Gfn) -> int | None:
+        looked.append(gfn)
+        assert len(looked) < 4 * 512, "every gfn is looked at"
+        return lookup(physmap, gfn)
+
+    monkeypatch.setattr(PhysMap, "lookup", counted)
+    host.step(host.submit(WritePage(top + 1, 5), who))
+    monkeypatch.undo()
+    assert figures(host, who) == (2, 0, 2)
+    assert host.domain(who.domid).pod.is_entry(START)
+
+
+@pytest.mark.rule("A30")
+@pytest.mark.parametrize("zeros", [(5,), (700, 3), (2900, 2000), (2900, 1876), (2900, 1875, 40), ()])
+def test_where_a_sweep_stops(zeros: tuple[Gfn, ...]) -> None:
+    """A sweep that leaves holes out finds the same and stops at the same gfn as one over every gfn."""
+    host = SmallHost()
+    who = host.create(hvm=True)
+    written = (2900, 2000, 1876, 1875, 700, 40, 3)
+    for gfn in (0, *written, *zeros, 2901):
+        assert mark(host, who, gfn, 1) == 1
+    pages = len({0, *written, *zeros})
+    target(host, who, pages)
+    for gfn in (0, *written, *zeros):
+        assert host.ret(WritePage(gfn, 0 if gfn in (0, *zeros) else 9), who) == 0
+    pod = host.domain(who.domid).pod
+    assert pod.count == 0
+    found, stopped = swept(pod.highest_touched, zeros)
+    operation = host.submit(WritePage(2901, 0), who)
+    host.step(operation)
+    assert pod.sweep_from == stopped
+    assert host.domain(who.domid).is_shut_down == (not found)
+    assert [gfn for gfn in (*written, *zeros, 0) if pod.is_entry(gfn)] == [
+        gfn for gfn in (*written, *zeros, 0) if gfn in found
+    ]
+
+
+def swept(gfn: Gfn, zeros: tuple[Gfn, ...]) -> tuple[list[Gfn], Gfn]:
+    """p2m_pod_emergency_sweep as it is written: (the gfns taken back, where it stopped)."""
+    start, found = gfn, list[Gfn]()
+    while gfn > 0:
+        if gfn in zeros:
+            found.append(gfn)
+        gfn -= 1
+        if gfn < start - SWEEP_LIMIT and found:
+            break
+    return found, gfn
 
 
 @pytest.mark.rule("A30")

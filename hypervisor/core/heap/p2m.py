@@ -133,6 +133,18 @@ class PhysMap:
                 if mfn != _HOLE:
                     yield (index << _LARGE) + slot, mfn, 0
 
+    def mapped_below(self, end: int) -> Iterator[int]:
+        """The gfns below `end` that map a page, descending; costs by what is mapped, as everything here.
+
+        The caller may unmap what it has been given, and map nothing meanwhile.
+        """
+        extents = [(index << _GIANT, _GIANT) for index in self._giants]
+        extents += [(region << _LARGE, _LARGE) for part in (self._larges, self._tables) for region in part]
+        for first, order in sorted((one for one in extents if one[0] < end), reverse=True):
+            for gfn in range(min(end, first + (1 << order)) - 1, first - 1, -1):
+                if self.lookup(gfn) is not None:
+                    yield gfn
+
     def digest_parts(self) -> Iterator[bytes]:
         """highest_gfn and every leaf with its size, by gfn: a split superpage differs from a whole one."""
         yield struct.pack("<QQQ", self.highest_gfn, len(self._giants), len(self._larges))

@@ -40,20 +40,25 @@ def populate_on_demand(host: Host, domain: Domain, gfn: Gfn) -> bool:
 
 
 def _sweep(host: Host, domain: Domain) -> None:
-    """p2m_pod_emergency_sweep: pages of zeros go back to the cache, from the highest gfn touched down."""
+    """p2m_pod_emergency_sweep: pages of zeros go back to the cache, from the highest gfn touched down.
+
+    Xen looks at every gfn on the way; holes are left out here, since a guest chooses how many there are.
+    """
+    assert domain.p2m is not None, "a sweep without physmap"
     pod = domain.pod
-    gfn = start = pod.sweep_from or pod.highest_touched
-    while gfn > 0:
+    start = pod.sweep_from or pod.highest_touched
+    last = start - SWEEP_LIMIT
+    stopped: Gfn = 0
+    for gfn in domain.p2m.mapped_below(start + 1):
+        if gfn == 0 or (pod.count and gfn < last):
+            break  # Xen's sweep ends above gfn 0
         if _is_reclaimable(host, domain, gfn):
-            assert domain.p2m is not None, "a sweep without physmap"
             mfn = domain.p2m.unmap(gfn)
             assert mfn is not None, "a page of zeros that is mapped nowhere"
             pod.mark(gfn, 0)
             pod.add(mfn, 0)
-        gfn -= 1
-        if gfn < start - SWEEP_LIMIT and pod.count:
-            break
-    pod.sweep_from = gfn
+            stopped = max(0, min(gfn, last) - 1)
+    pod.sweep_from = stopped
 
 
 def _is_reclaimable(host: Host, domain: Domain, gfn: Gfn) -> bool:
