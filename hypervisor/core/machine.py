@@ -240,8 +240,13 @@ class Machine:
         self._asleep.append(operation)
 
     def _resume(self) -> None:
-        """Vcpus that a fault had paused run again, now that the helper has answered (S10)."""
-        for operation in [one for one in self._asleep if one.caller.domid in self.host.resumed]:
+        """Vcpus that a fault had paused run again, now that the helper has answered (S10).
+
+        Not those of a domain that another vcpu has crashed meanwhile: none of them ever runs again.
+        """
+        found = [self.host.find(domid) for domid in self.host.resumed]
+        alive = [domain.domid for domain in found if domain is not None and not domain.is_shut_down]
+        for operation in [one for one in self._asleep if one.caller.domid in alive]:
             operation.parked = False
             self._asleep.remove(operation)
         self.host.resumed.clear()

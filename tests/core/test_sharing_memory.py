@@ -13,11 +13,12 @@ from hypervisor.public.domctl import (
     DestroyDomain,
     DomainInfo,
     GetDomainInfo,
+    MaxMem,
     PauseDomain,
     UnpauseDomain,
 )
 from hypervisor.public.errors import Errno
-from hypervisor.public.memory import CurrentReservation
+from hypervisor.public.memory import MEMF_POPULATE_ON_DEMAND, CurrentReservation, PopulatePhysmap
 from hypervisor.public.requests import VirqEvent
 from hypervisor.public.sharing import (
     RING_DISABLE,
@@ -171,3 +172,23 @@ def test_a_writer_killed_in_the_middle_of_a_copy(pending: str) -> None:
     assert host.host.find(two.domid) is None or host.domain(two.domid).is_dying == Dying.DEAD
     assert host.host.in_flight_pages == 0
     assert (host.read(one, 0), host.counts) == (100, (1, 0))
+
+
+@pytest.mark.rule("S10", "A30")
+def test_an_answer_wakes_no_vcpu_of_a_crashed_domain() -> None:
+    """A domain crashes while another of its vcpus waits for the helper: the answer wakes neither of them."""
+    host = SharingHost()
+    one, two = host.sharers()
+    request = PopulatePhysmap(two.domid, ((512, 1),), 0, MEMF_POPULATE_ON_DEMAND)
+    assert host.ret(request) == 1
+    host.listen(two)
+    assert host.ret(MaxMem(two.domid, 0)) == 0
+    waiting = host.fault(two, 0, 5)
+    crashing = host.fault(two, 512, 6)
+    assert host.domain(two.domid).is_shut_down
+    assert host.ret(SharingRing(two.domid, RING_RESUME)) == 0
+    assert not host.machine.is_runnable(waiting) and not host.machine.is_runnable(crashing)
+    while host.ret(DestroyDomain(two.domid)):
+        pass
+    assert waiting.abandoned and crashing.abandoned
+    assert host.read(one, 0) == 100
