@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from hypervisor.core.sources import Source
 from hypervisor.core.steps import Caller
 from hypervisor.public.access import ReadPage, SharingBroken, WritePage
 from hypervisor.public.domctl import (
@@ -359,3 +360,27 @@ def test_nominate_can_overdraw_claims(name: str) -> None:
 def test_control_names_itself() -> None:
     """The tests' control domain is privileged, or none of the refusals above would mean anything."""
     assert CONTROL.privileged and not Caller(1).privileged
+
+
+@pytest.mark.rule("S7", "S9", "P8")
+@EVERYWHERE
+def test_two_writers_of_one_gfn_and_a_share_between_them(name: str) -> None:
+    """A writer whose gfn another vcpu made private under another frame's lock gives his copy back."""
+    host = SharingHost(name)
+    one, two = host.sharers()
+    three, four = host.sharer(1), host.sharer(1)
+    assert host.share(three, four, 0) == 0
+    assert host.claim(two, 5) == 0
+    handle, theirs = host.nominate(three, 0), host.nominate(one, 0)
+    late = host.submit(WritePage(0, 7), two)
+    host.step_until(late, "copy")
+    assert host.ret(SharingShare(three.domid, 0, handle, one.domid, 0, theirs)) == 0
+    free, growth = host.free, dict(host.host.growth)
+    assert host.write(two, 0, 8) == SharingBroken(copied=True, stalls=0)
+    assert host.free == free - 1
+    assert host.go_on(late).value == SharingBroken(copied=False, stalls=0)
+    assert not host.domain(two.domid).is_shut_down
+    assert (host.free, host.tot_pages(two), host.host.in_flight_pages) == (free, [1], 0)
+    assert host.host.growth[Source.UNSHARE] == growth.get(Source.UNSHARE, 0) + 1
+    assert [host.read(who, 0) for who in (one, two, three)] == [100, 7, 100]
+    assert host.counts == (1, 2)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from hypervisor.core.allocation import assign_pages, give_back, take_extent
+from hypervisor.core.allocation import assign_pages, give_back, take_extent, unassign_page
 from hypervisor.core.domain import Domain, Dying
 from hypervisor.core.host import Host
 from hypervisor.core.refusals import note_growth, note_no_extent, note_not_assigned
@@ -40,7 +40,10 @@ def unshare_page(host: Host, domain: Domain, gfn: Gfn) -> Part[bool | None]:
 
 
 def _copy(host: Host, domain: Domain, gfn: Gfn, mfn: Mfn) -> Part[bool | None]:
-    """S9b: P1 or P2 with the lock held. None: refused, and the counters are as before."""
+    """S9b: P1 or P2 with the lock held. None: refused, and the counters are as before.
+
+    False: another vcpu has made the page private under another frame's lock, and the copy goes back.
+    """
     lock, this = frame_lock(mfn), domain_resource(domain.domid)
     yield step("take", (DOMAINS, HEAP, CLAIMS, this), (HEAP, CLAIMS, this), lock)
     copy = take_extent(host, domain, 0)
@@ -53,10 +56,18 @@ def _copy(host: Host, domain: Domain, gfn: Gfn, mfn: Mfn) -> Part[bool | None]:
         yield step("give back", writes=(HEAP,), lock=lock)
         give_back(host, copy, 0)
         return None
-    yield step("copy", (this, DOMAINS, SHARING), (p2m_resource(domain.domid), this, SHARING, HEAP), lock)
-    note_growth(host, Source.UNSHARE, 1)
-    # share does not wait for the lock (ARCHITECTURE, decisions): the frame behind the gfn may be another now
+    yield step(
+        "copy", (this, DOMAINS, SHARING), (p2m_resource(domain.domid), this, SHARING, HEAP, CLAIMS), lock
+    )
+    # share does not wait for the lock (ARCHITECTURE, decisions): the frame behind the gfn may be another now,
+    # and another writer of the gfn may have made it private under that frame's lock
     current = shared_frame(host, domain, gfn)
+    if current is None and domain.is_dying == Dying.ALIVE:
+        unassign_page(host, domain, copy, 0)
+        yield step("give back", writes=(HEAP,), lock=lock)
+        give_back(host, copy, 0)
+        return False
+    note_growth(host, Source.UNSHARE, 1)
     if current is None:
         return None  # killed: its references are gone, and destruction frees the copy with the other pages
     if take_copy(host, domain, gfn, current, copy):
