@@ -115,6 +115,7 @@ class Server:
         socket = router(self._context)
         if role in self._unattended:
             socket.setsockopt(zmq.RCVHWM, UNATTENDED_HIGH_WATER_MARK)
+            socket.setsockopt(zmq.SNDHWM, UNATTENDED_HIGH_WATER_MARK)
         if not self._heartbeat:
             socket.setsockopt(zmq.HEARTBEAT_IVL, 0)
         self._sockets[role] = socket

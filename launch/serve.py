@@ -118,7 +118,8 @@ def _fresh(journal: Path) -> Path:
 
 
 def _write_secret(folder: Path, secret: bytes) -> None:
-    descriptor = os.open(folder / SECRET_FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    (folder / SECRET_FILE).unlink(missing_ok=True)  # an earlier one may be readable by others, or a link
+    descriptor = os.open(folder / SECRET_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
         file.write(secret.hex() + "\n")
 

@@ -7,7 +7,16 @@ from hypervisor.core.information import domain_info
 from hypervisor.core.limits import stored_max_pages
 from hypervisor.core.mediation import answer_growth, mediate
 from hypervisor.core.reservation_ring import read_reservations, watch_reservations
-from hypervisor.core.steps import DOMAINS, DOMCTL_LOCK, Caller, Result, Steps, domain_resource, step
+from hypervisor.core.steps import (
+    DOMAINS,
+    DOMCTL_LOCK,
+    EVERYBODY,
+    Caller,
+    Result,
+    Steps,
+    domain_resource,
+    step,
+)
 from hypervisor.public.counterfactual import (
     AnswerGrowth,
     Counterfactual,
@@ -52,7 +61,7 @@ def max_mem_batch(host: Host, request: MaxMemBatch) -> Steps:
     """
     named = tuple(domain_resource(domid) for domid, _ in request.limits)
     everybody = tuple(domain_resource(domid) for domid in host.domids)
-    yield step("max_mem", reads=(DOMAINS, *everybody), writes=named, lock=DOMCTL_LOCK)
+    yield step("max_mem", reads=(DOMAINS, EVERYBODY, *everybody), writes=named, lock=DOMCTL_LOCK)
     for domid, max_memkb in request.limits:
         domain = host.find(domid)
         if domain is not None:

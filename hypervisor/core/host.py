@@ -185,6 +185,27 @@ class Host:
             content.update(part)
         return content.digest()
 
+    def future(self) -> bytes:
+        """16 bytes that differ when anything that decides what comes next differs: `digest`, and what no
+        rule of Xen speaks of (next numbers, where a search begins, who is told or asked).
+        """
+        own = [
+            (one.last_alloc_node, one.pod.highest_touched, one.pod.sweep_from)
+            for one in map(self.domains.__getitem__, self.domids)
+        ]
+        beside = (
+            self.next_domid,
+            self.next_incarnation,
+            self.sharing.next_handle,
+            self.sharing.next_fault,
+            own,
+            repr(self.mediation),
+            repr(self.rings),
+        )
+        content = hashlib.blake2b(self.digest(), digest_size=16)
+        content.update(msgspec.msgpack.encode(beside))
+        return content.digest()
+
     def _counters(self) -> tuple[object, ...]:
         return (
             self.release.name,

@@ -7,6 +7,7 @@ from hypervisor.core.retire import OFFLINED, retire_frame
 from hypervisor.core.steps import (
     CLAIMS,
     DOMAINS,
+    EVERYBODY,
     HEAP,
     SYSCTL_LOCK,
     Caller,
@@ -66,7 +67,7 @@ def _step(host: Host, caller: Caller) -> Step:
     claimants = tuple(domain_resource(domid) for domid in domids)
     return declare(
         "offline",
-        reads=(HEAP, DOMAINS),
+        reads=(HEAP, DOMAINS, EVERYBODY),
         writes=(HEAP, CLAIMS, *claimants),
         lock=SYSCTL_LOCK if caller.privileged else None,
     )

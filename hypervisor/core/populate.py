@@ -27,6 +27,7 @@ from hypervisor.core.steps import (
     CLAIMS,
     DOMAINS,
     HEAP,
+    MEDIATION,
     STEPS_KEPT,
     Caller,
     Result,
@@ -136,8 +137,8 @@ def _source(caller: Caller, domain: Domain, request: PopulatePhysmap | IncreaseR
 def _steps(domid: int) -> tuple[Step, Step, Step, Step]:
     this = domain_resource(domid)
     return (
-        step("take", reads=(DOMAINS, HEAP, CLAIMS, this), writes=(HEAP, CLAIMS, this)),
+        step("take", reads=(DOMAINS, HEAP, CLAIMS, MEDIATION, this), writes=(HEAP, CLAIMS, this)),
         step("assign", reads=(this,), writes=(this, CLAIMS)),
-        step("give back", writes=(HEAP,)),
-        step("map", reads=(this,), writes=(p2m_resource(domid),)),
+        step("give back", reads=(MEDIATION,), writes=(HEAP,)),
+        step("map", reads=(this, MEDIATION), writes=(p2m_resource(domid),)),
     )

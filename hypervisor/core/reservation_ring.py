@@ -17,6 +17,8 @@ from hypervisor.public.errors import Errno
 
 MOST_RINGS: Final = 16
 MOST_CHANGES: Final = 1 << 20
+MOST_READ: Final = 1 << 15
+"""Changes in one answer, which must fit into one message."""
 """Largest ring."""
 
 
@@ -53,7 +55,7 @@ def read_reservations(host: Host, caller: Caller, request: ReadReservations) -> 
     ring = host.rings.get(caller)
     if ring is None:
         return Result(-Errno.ENOENT)
-    taken = tuple(ring.changes.popleft() for _ in range(min(request.most, len(ring.changes))))
+    taken = tuple(ring.changes.popleft() for _ in range(min(request.most, MOST_READ, len(ring.changes))))
     lost, ring.lost = ring.lost, 0
     ring.armed = not ring.changes
     return Result(len(taken), ReservationChanges(taken, lost, len(ring.changes)))

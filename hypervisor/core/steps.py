@@ -22,6 +22,8 @@ CLAIMS: Final[Resource] = ("claims", 0)
 """outstanding_claims of the host (heap_lock)."""
 DOMAINS: Final[Resource] = ("domains", 0)
 """The list of domains."""
+EVERYBODY: Final[Resource] = ("everybody", 0)
+"""Read by a step that looks at all domains there are, also those made after it was declared."""
 REFERENCES: Final[Resource] = ("references", 0)
 """Page references held by foreign mappings."""
 

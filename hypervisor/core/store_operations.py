@@ -36,8 +36,8 @@ GUEST_WRITABLE = ("data", "control", "device")
 def store_operation(host: Host, caller: Caller, request: StoreOp) -> Steps:
     """One xenstore request: one step."""
     writes = isinstance(request, StoreWrite | StoreRemove | StoreTransaction)
-    resource = ("xenstore", _top(request.path))
-    yield step("xenstore", reads=(resource,), writes=(resource,) if writes else ())
+    touched = tuple(("xenstore", top) for top in _tops(request))
+    yield step("xenstore", reads=touched, writes=touched if writes else ())
     if not _well_formed(request.path):
         return Result(-Errno.EINVAL)
     if not _permitted(caller, request, writes):
@@ -59,6 +59,14 @@ def store_operation(host: Host, caller: Caller, request: StoreOp) -> Steps:
             return Result(end_transaction(host, request, _well_formed, partial(_fire, host)))
         case _:
             assert_never(request)
+
+
+def _tops(request: StoreOp) -> tuple[str, ...]:
+    """What the request may touch, each once."""
+    if not isinstance(request, StoreTransaction):
+        return (_top(request.path),)
+    paths = [path for path, _ in (*request.expected, *request.writes)]
+    return tuple(dict.fromkeys(map(_top, paths)))
 
 
 def _top(path: str) -> str:

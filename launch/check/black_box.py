@@ -308,7 +308,7 @@ class _Search:
         state = self._state
         opened = self._opened[moment]
         positions = tuple((one, state.position(one)) for one in opened)
-        return moment, positions, state.machine.host.digest()
+        return moment, positions, state.machine.host.future()
 
 
 def _may_call(domain: Any, caller: Caller) -> bool:

@@ -43,7 +43,12 @@ def check_toolstack(
     folder = _folder(out)
     setting = Setting(command, release, builder, patience)
     console = Console(highlight=False, stderr=json)
-    verdicts = try_toolstack(setting, folder, lambda verdict: _tell(console, verdict))
+    try:
+        verdicts = try_toolstack(setting, folder, lambda verdict: _tell(console, verdict))
+    except UsageError:
+        if out is None:
+            shutil.rmtree(folder, ignore_errors=True)  # ours, and nobody was told of it
+        raise
     passed = all(verdict.passed for verdict in verdicts)
     if json:
         print(codec.dumps({"passed": passed, "trials": [one.as_json() for one in verdicts]}, indent=2))

@@ -70,6 +70,8 @@ def debate(
         print(codec.dumps({"links": links, "verdicts": [one.as_json() for one in outcomes]}, indent=2))
     else:
         Console(highlight=False).print(_table(outcomes))
+    if control and any(one.known and not one.as_declared for one in outcomes):
+        raise typer.Exit(1)
     raise typer.Exit(0 if all(one.known for one in outcomes) else 2)
 
 

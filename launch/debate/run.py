@@ -55,6 +55,11 @@ class Outcome:
         """False when the figures do not decide."""
         return self.verdict is not Verdict.UNKNOWN
 
+    @property
+    def as_declared(self) -> bool:
+        """True for an experiment, and for a control that came out as its file says it must."""
+        return not self.setting.control or self.verdict is self.experiment.control.verdict
+
     def as_json(self) -> dict[str, Any]:
         """One of `verdicts`."""
         one, finding = self.experiment, self.finding
@@ -67,6 +72,7 @@ class Outcome:
             "figure": one.question.figure + (f" / {one.question.per}" if one.question.per else ""),
             "arms": list(one.question.arms),
             "verdict": self.verdict.value,
+            "expected": self.experiment.control.verdict.value if self.setting.control else None,
             "boundary": None if finding.boundary is None else list(finding.boundary),
             "x": one.x,
             "slope": _interval(finding.slope),

@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import Final
 
 from hypervisor.core.host import Host
-from hypervisor.core.steps import CLAIMS, DOMAINS, HEAP, Resource, Step, domain_resource
+from hypervisor.core.steps import CLAIMS, DOMAINS, EVERYBODY, HEAP, MEDIATION, Resource, Step, domain_resource
 from hypervisor.public.units import DOMID_DOM0, DomId
 
 Footprint = tuple[int, int]
@@ -42,23 +42,26 @@ class Footprints:
 
     def __init__(self) -> None:
         self._bits: dict[Resource, int] = {}
-        self._known: dict[tuple[Step, DomId, DomId | None], Footprint] = {}
+        self._known: dict[tuple[Step, DomId, DomId | None, bool], Footprint] = {}
 
     def of(self, step: Step, domid: DomId, host: Host) -> Footprint:
         """What `step`, done on behalf of `domid`, would touch now."""
         listed = host.next_domain(_first_named(step)) if step.name in LISTS else None
-        key = (step, domid, listed)
+        mediated = host.mediation.mediator is not None and domid != DOMID_DOM0
+        key = (step, domid, listed, mediated)
         found = self._known.get(key)
         if found is None:
-            found = self._known[key] = self._footprint(step, domid, listed)
+            found = self._known[key] = self._footprint(step, domid, listed, mediated)
         return found
 
-    def _footprint(self, step: Step, domid: DomId, listed: DomId | None) -> Footprint:
+    def _footprint(self, step: Step, domid: DomId, listed: DomId | None, mediated: bool) -> Footprint:
         reads, writes = set(step.reads), set(step.writes)
         if step.name in LISTS:
             reads |= set() if listed is None else {domain_resource(listed)}
-        elif any(kind == "domain" for kind, _ in reads | writes):
+        elif EVERYBODY not in reads and any(kind == "domain" for kind, _ in reads | writes):
             reads.discard(DOMAINS)
+        if mediated and MEDIATION in reads:
+            writes.add(MEDIATION)  # it takes a ticket, or uses one up
         if step.lock is not None:
             (reads if step.name in LOCKED_FOR_ONE_STEP else writes).add(("lock", step.lock))
         if domid != DOMID_DOM0:

@@ -12,6 +12,7 @@ from threading import Event
 from typing import ClassVar, Final
 
 import msgspec
+from rich.markup import escape
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
@@ -164,7 +165,7 @@ class LiveApp(App[None]):
             domain = one.domain
             figures = (domain.tot_pages, domain.max_pages, domain.outstanding_pages)
             table.add_row(
-                domain.name or "(nobody)",
+                escape(domain.name or "(nobody)"),  # a name is no markup
                 host,
                 str(domain.domid),
                 state_letters(domain.flags, domain.is_dying),

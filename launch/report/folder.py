@@ -27,6 +27,7 @@ from launch.report.chosen import chosen_domains
 from launch.report.reading import NOTHING, read_host
 from launch.report.story import HostStory, HostTrace
 from launch.report.wanted import wanted
+from launch.scenario.plain import is_array
 from launch.summary import Summary
 from launch.trace.tracer import Tracer
 
@@ -110,7 +111,7 @@ def read_run(
         scenario=scenario,
         summary=_summary(run),
         remarks=tuple(_remarks(run)),
-        hosts=tuple(_in_order(hosts, [str(one) for one in scenario.get("schemes", ())])),
+        hosts=tuple(_in_order(hosts, _names(scenario.get("schemes")))),
     )
 
 
@@ -118,6 +119,11 @@ def _place(name: str) -> tuple[str, int]:
     """Scheme and repeat."""
     parts = name.split("/")
     return (parts[0], int(parts[1])) if len(parts) == 3 and parts[1].isdigit() else (name, 1)
+
+
+def _names(schemes: object) -> Sequence[str]:
+    """A scenario's list of schemes; nothing where somebody has written something else."""
+    return [str(one) for one in schemes] if is_array(schemes) else []
 
 
 def _in_order(hosts: Sequence[HostFolder], schemes: Sequence[str]) -> Sequence[HostFolder]:
@@ -139,7 +145,7 @@ def _evidence(folder: Path) -> HostEvidence:
 def _document(path: Path) -> Mapping[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return cast(dict[str, Any], content) if isinstance(content, dict) else {}
 

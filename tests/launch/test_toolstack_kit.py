@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +54,9 @@ def test_a_program_that_cannot_be_started_is_bad_usage(tmp_path: Path) -> None:
     done = claimlab("check-toolstack", "--out", tmp_path / "logs", "--", "./nosuch")
     assert done.returncode == 2
     assert done.stderr.strip() == "./nosuch: No such file or directory: name a program that can be started"
+    again = claimlab("check-toolstack", "--", "./nosuch", env={**os.environ, "TMPDIR": str(tmp_path)})
+    assert again.returncode == 2
+    assert [one.name for one in tmp_path.iterdir()] == ["logs"]
 
 
 @pytest.fixture(scope="module")
