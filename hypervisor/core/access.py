@@ -7,11 +7,12 @@ from hypervisor.core.host import Host
 from hypervisor.core.pod.touch import populate_on_demand
 from hypervisor.core.reservation import may_target
 from hypervisor.core.sharing.frames import SHARING, shared_frame
-from hypervisor.core.sharing.ring import is_waiting, notify_enomem
+from hypervisor.core.sharing.ring import is_waiting, notify_enomem, ring_resource
 from hypervisor.core.sharing.unshare import unshare_page
 from hypervisor.core.steps import (
     DOMAINS,
     HEAP,
+    REFERENCES,
     Caller,
     Part,
     Result,
@@ -78,8 +79,9 @@ def write_page(host: Host, caller: Caller, request: WritePage) -> Steps:
 
 def _access(name: str, domid: DomId) -> Step:
     this = (domain_resource(domid), p2m_resource(domid))
-    # A sweep may give pages of the cache back, and a page of the cache may appear (A30)
-    return step(name, (DOMAINS, SHARING, *this), (SHARING, HEAP, *this))
+    # A sweep may give pages of the cache back, passing by those mapped elsewhere, and a page of the cache may
+    # appear (A30)
+    return step(name, (DOMAINS, SHARING, REFERENCES, *this), (SHARING, HEAP, *this))
 
 
 def _subject(host: Host, caller: Caller, domid: DomId) -> tuple[Domain | None, int]:
@@ -103,7 +105,7 @@ def _fault(host: Host, domain: Domain, gfn: Gfn) -> Part[None]:
         domain_crash(host, domain)
         yield from never_return()
         return
-    yield step("retry", reads=(("sharing ring", domain.domid),), sleeps=True)
+    yield step("retry", reads=(ring_resource(domain.domid),), sleeps=True)
     assert not is_waiting(host, domain, fault), "a paused vcpu ran"
 
 

@@ -93,7 +93,8 @@ def _steps(domid: int) -> tuple[Step, Step]:
     this = (domain_resource(domid), p2m_resource(domid), CLAIMS)
     return (
         step("unassign", reads=(*this, DOMAINS, REFERENCES), writes=(*this, REFERENCES)),
-        step("merge", writes=(HEAP,)),
+        # With its last page a dead domain leaves
+        step("merge", writes=(HEAP, DOMAINS, domain_resource(domid))),
     )
 
 

@@ -27,11 +27,9 @@ from hypervisor.public.units import MAX_NR_EXTENTS, Run, runs_length
 def map_foreign(host: Host, caller: Caller, request: MapForeign) -> Steps:
     """Take a reference on every page named, or on none (EINVAL)."""
     domid = request.domid
-    map_step = step(
-        "map foreign",
-        reads=(DOMAINS, SHARING, domain_resource(domid), p2m_resource(domid)),
-        writes=(REFERENCES, p2m_resource(domid)),
-    )
+    this = (domain_resource(domid), p2m_resource(domid))
+    # The domain too: a touch of a populate-on-demand gfn may crash it (A30)
+    map_step = step("map foreign", reads=(DOMAINS, SHARING, *this), writes=(REFERENCES, *this))
     yield map_step
     if not caller.privileged:
         return Result(-Errno.EPERM)
@@ -64,7 +62,7 @@ def unmap_foreign(host: Host, caller: Caller, request: UnmapForeign) -> Steps:
     """Drop references; a page its domain has given up already goes back to the heap now."""
     this = domain_resource(request.domid)
     drop = step("drop", reads=(DOMAINS, REFERENCES, this), writes=(REFERENCES, this, CLAIMS, DOMAINS))
-    merge = step("merge", writes=(HEAP, DOMAINS))
+    merge = step("merge", writes=(HEAP, DOMAINS, this))  # with its last page a dead domain leaves
     yield drop
     if not caller.privileged:
         return Result(-Errno.EPERM)

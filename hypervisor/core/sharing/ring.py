@@ -7,10 +7,25 @@ requests, and the EBUSY nobody sees then, is not modelled.
 from hypervisor.core.domain import Domain
 from hypervisor.core.host import Host
 from hypervisor.core.sharing.state import Ring
-from hypervisor.core.steps import DOMAINS, DOMCTL_LOCK, Caller, Emission, Result, Steps, domain_resource, step
+from hypervisor.core.steps import (
+    DOMAINS,
+    DOMCTL_LOCK,
+    Caller,
+    Emission,
+    Resource,
+    Result,
+    Steps,
+    domain_resource,
+    step,
+)
 from hypervisor.public.errors import Errno
 from hypervisor.public.sharing import RING_DISABLE, RING_ENABLE, RING_RESUME, SharingEvent, SharingRing
-from hypervisor.public.units import Gfn
+from hypervisor.public.units import DomId, Gfn
+
+
+def ring_resource(domid: DomId) -> Resource:
+    """One domain's sharing ring: who listens, and which vcpus wait."""
+    return ("sharing ring", domid)
 
 
 def notify_enomem(host: Host, domain: Domain, gfn: Gfn, *, vcpu_paused: bool) -> int | None:
@@ -35,9 +50,7 @@ def sharing_ring(host: Host, caller: Caller, request: SharingRing) -> Steps:
     """mem_event_domctl, sharing mode: one step under the domctl lock."""
     this = domain_resource(request.domid)
     lock = DOMCTL_LOCK if caller.privileged else None
-    yield step(
-        "sharing ring", reads=(DOMAINS, this), writes=(this, ("sharing ring", request.domid)), lock=lock
-    )
+    yield step("sharing ring", reads=(DOMAINS, this), writes=(this, ring_resource(request.domid)), lock=lock)
     domain = host.find(request.domid)
     if domain is None:
         return Result(-Errno.ESRCH)

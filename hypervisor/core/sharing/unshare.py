@@ -7,13 +7,14 @@ from hypervisor.core.domain import Domain, Dying
 from hypervisor.core.host import Host
 from hypervisor.core.refusals import note_growth, note_no_extent, note_not_assigned
 from hypervisor.core.sharing.frames import SHARING, frame_lock, make_private, shared_frame, take_copy
-from hypervisor.core.sharing.ring import notify_enomem
+from hypervisor.core.sharing.ring import notify_enomem, ring_resource
 from hypervisor.core.sources import Source
 from hypervisor.core.steps import (
     CLAIMS,
     DOMAINS,
     HEAP,
     Part,
+    Step,
     domain_resource,
     p2m_resource,
     step,
@@ -44,8 +45,8 @@ def _copy(host: Host, domain: Domain, gfn: Gfn, mfn: Mfn) -> Part[bool | None]:
 
     False: another vcpu has made the page private under another frame's lock, and the copy goes back.
     """
-    lock, this = frame_lock(mfn), domain_resource(domain.domid)
-    yield step("take", (DOMAINS, HEAP, CLAIMS, this), (HEAP, CLAIMS, this), lock)
+    lock, this, ring = frame_lock(mfn), domain_resource(domain.domid), ring_resource(domain.domid)
+    yield step("take", (DOMAINS, HEAP, CLAIMS, this, ring), (HEAP, CLAIMS, this, ring), lock)
     copy = take_extent(host, domain, 0)
     if copy is None:
         note_no_extent(host, domain.domid, Source.UNSHARE, domain=domain)
@@ -53,7 +54,7 @@ def _copy(host: Host, domain: Domain, gfn: Gfn, mfn: Mfn) -> Part[bool | None]:
     yield step("assign", (this,), (this, CLAIMS), lock)
     if not assign_pages(host, domain, copy, 0):
         note_not_assigned(host, domain, Source.UNSHARE)
-        yield step("give back", writes=(HEAP,), lock=lock)
+        yield _last("give back", domain, lock)
         give_back(host, copy, 0)
         return None
     yield step(
@@ -64,16 +65,25 @@ def _copy(host: Host, domain: Domain, gfn: Gfn, mfn: Mfn) -> Part[bool | None]:
     current = shared_frame(host, domain, gfn)
     if current is None and domain.is_dying == Dying.ALIVE:
         unassign_page(host, domain, copy, 0)
-        yield step("give back", writes=(HEAP,), lock=lock)
+        yield _last("give back", domain, lock)
         give_back(host, copy, 0)
         return False
     note_growth(host, Source.UNSHARE, 1)
     if current is None:
         return None  # killed: its references are gone, and destruction frees the copy with the other pages
     if take_copy(host, domain, gfn, current, copy):
-        yield step("merge", writes=(HEAP,), lock=lock)
+        yield _last("merge", domain, lock)
         give_back(host, current, 0)
     return True
+
+
+def _last(name: str, domain: Domain, lock: str) -> Step:
+    """The step in which a page in flight goes back to the heap.
+
+    Callers go on in it: after a refusal with the ring or a crash (S10), otherwise to what is shared still.
+    """
+    this, ring = domain_resource(domain.domid), ring_resource(domain.domid)
+    return step(name, (DOMAINS, SHARING, p2m_resource(domain.domid)), (HEAP, this, ring), lock)
 
 
 def unshare_all(host: Host, domain: Domain, gfns: Iterable[Gfn]) -> Part[bool]:
