@@ -7,7 +7,7 @@ same replies) is compared on the way, so what is concluded from the states is ab
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, NoReturn, Protocol, cast
 
 import msgspec
@@ -18,6 +18,7 @@ from hypervisor.core.machine import Machine, Operation, StepResult
 from hypervisor.core.releases import RELEASES
 from hypervisor.core.steps import Caller, Step
 from hypervisor.journal import CLOCK, SUM, JournalError, reply_digest, to_request
+from hypervisor.public.orders import Outcome
 from hypervisor.public.units import Commit, Seconds
 from launch.check.finding import EvidenceError, Finding, Kind, UnknownError
 
@@ -67,6 +68,17 @@ class Clocked(NamedTuple):
 
     commit: Commit
     time: Seconds
+
+
+def cut_off(states: States, outcomes: Iterable[Outcome]) -> str:
+    """Why a journal that was walked through is not all there was; "" when nobody knows of later commits.
+
+    The hypervisor writes its records before the replies leave, so one that was killed has written them too.
+    """
+    told = max((one.commit for one in outcomes), default=0)
+    if states.ended or told <= states.commit:
+        return ""
+    return f"the journal ends at commit {states.commit}, but a toolstack was told of commit {told}"
 
 
 class States:

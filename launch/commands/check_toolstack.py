@@ -16,6 +16,7 @@ from launch.commands.options import JsonOption
 from launch.errors import UsageError
 from launch.kit.stage import Setting
 from launch.kit.verdict import Verdict, try_toolstack
+from toolstack.builder.build import BUILDERS
 
 CommandArgument = Annotated[
     list[str], typer.Argument(metavar="-- CMD", help="The toolstack; the access file's path is added to it.")
@@ -40,6 +41,8 @@ def check_toolstack(
     """Start a foreign toolstack on a small host, give it orders, and tell its implementer what is wrong."""
     if release not in RELEASES:
         raise UsageError(f"--release {release}: not known: use one of {', '.join(RELEASES)}")
+    if builder not in BUILDERS:
+        raise UsageError(f"--builder {builder}: not known: use one of {', '.join(BUILDERS)}")
     folder = _folder(out)
     setting = Setting(command, release, builder, patience)
     console = Console(highlight=False, stderr=json)

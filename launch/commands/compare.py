@@ -25,9 +25,11 @@ from launch.compare.report import SHOWN, Comparison
 from launch.compare.run import DOCUMENT, compare_variants
 from launch.compare.variants import Variant, parse_sweep, variants
 from launch.errors import UsageError
+from launch.judge.figures import Figures
 from launch.scenario.load import load_scenario
 from launch.scenario.world import check_behaviour, check_traces
 from launch.simulate.run import check_simulation
+from launch.summary import SchemeSummary
 
 SweepOption = Annotated[
     list[str] | None,
@@ -63,6 +65,8 @@ def compare(
     for one in found:
         _check(one, real)
     workers = _workers(jobs)
+    if best is not None:
+        _known(best)
     folder = open_comparison(base, out, real)
     with _progress() as bar:
         task = bar.add_task("", total=repeats * len(found))
@@ -93,6 +97,13 @@ def _workers(jobs: str) -> int:
     if not jobs.isdecimal() or not int(jobs):
         raise UsageError(f"--jobs {jobs}: give a number from 1 on, or auto")
     return int(jobs)
+
+
+def _known(figure: str) -> None:
+    """A typing error is told before the first cell is run, as far as it can be."""
+    roots = {*Figures.__struct_fields__, *SchemeSummary.__struct_fields__, "over_hosts"}
+    if figure.partition(".")[0] not in roots:
+        raise UsageError(f"--best {figure}: no such figure: one of {', '.join(name for name, _ in SHOWN)}")
 
 
 def _best(comparison: Comparison, figure: str) -> Comparison:

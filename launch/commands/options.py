@@ -34,7 +34,7 @@ SetOption: TypeAlias = Annotated[
 ]
 SeedOption: TypeAlias = Annotated[int | None, typer.Option(help="Seed of every random stream.")]
 OutOption: TypeAlias = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Folder of this run; without it one is made in runs/.")
+    Path | None, typer.Option(metavar="DIR", help="Folder of this run; `run` makes one in runs/ without it.")
 ]
 JsonOption: TypeAlias = Annotated[
     bool, typer.Option("--json", help="One JSON document on standard output, progress on standard error.")

@@ -37,7 +37,7 @@ def serve(
     metrics_address: MetricsAddressOption = LOOPBACK,
     json: JsonOption = False,
 ) -> None:
-    """Run the hypervisor of a scenario's [host] until it is interrupted; guests and arrivals stay out."""
+    """Run the hypervisor of a scenario's table host until it is interrupted; guests and arrivals stay out."""
     # A host needs no launches, whatever the scenario would have wanted from the command line for them.
     loaded = load_scenario(scenario, [*(sets or ()), *_NOBODY_ELSE])
     raise typer.Exit(serve_host(loaded, directory, tcp, json, (metrics, metrics_address)))

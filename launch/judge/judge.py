@@ -12,7 +12,8 @@ from hypervisor.journal import JournalReader
 from hypervisor.public.domctl import MaxMem
 from hypervisor.public.orders import Outcome
 from hypervisor.public.units import DOMID_DOM0, Seconds
-from launch.check.states import Clocked, Done, Journal, States
+from launch.check.finding import UnknownError
+from launch.check.states import Clocked, Done, Journal, States, cut_off
 from launch.judge.cases import Case, Key, build_times, cases, median_build_time
 from launch.judge.failure import Failures
 from launch.judge.fit import Fits
@@ -64,6 +65,7 @@ def judge_host(
         build_time = median_build_time(build_times(evidence.outcomes))
     bench = _Bench(journal, evidence, build_time)
     bench.sit()
+    bench.hold_to_the_end()
     return bench.verdict(name, perf_counter() - begun)
 
 
@@ -87,6 +89,12 @@ class _Bench:
         self._windows = Windows(self._cases)
         self._failures = Failures(self._cases)
         self._pain = Pain(host, self._ledger, launches)
+
+    def hold_to_the_end(self) -> None:
+        """After `sit`. UnknownError for a journal that has been cut off."""
+        reason = cut_off(self._states, self._evidence.outcomes)
+        if reason:
+            raise UnknownError(reason)
 
     def sit(self) -> None:
         """The whole journal."""

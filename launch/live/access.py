@@ -106,7 +106,7 @@ def running_hosts(folder: Path) -> list[HypervisorAccess]:
 def _read(path: Path) -> HypervisorAccess | None:
     try:
         return msgspec.json.decode(path.read_bytes(), type=HypervisorAccess)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError as error:
         raise UsageError(f"{path}: {error.strerror}: only its owner may read it") from error

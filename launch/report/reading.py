@@ -9,7 +9,7 @@ from hypervisor.journal import JournalError
 from hypervisor.public.orders import Outcome
 from hypervisor.public.units import Seconds
 from launch.check.finding import EvidenceError
-from launch.check.states import Clocked, Done, Journal, States
+from launch.check.states import Clocked, Done, Journal, States, cut_off
 from launch.judge.cases import Key
 from launch.judge.timing import TimedJournal
 from launch.report.account import Account
@@ -63,6 +63,7 @@ def read_host(
                 watcher.after(item, now)
     except (EvidenceError, JournalError) as error:
         complaint = str(error)
+    complaint = complaint or cut_off(states, outcomes)
     account.close(now)
     return HostStory(
         name=name,

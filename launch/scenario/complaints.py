@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from launch.errors import one_line
+from launch.scenario.disturbances import ELSEWHERE, PARTY, POINT
 from launch.scenario.document import KeyPath, Source
 from launch.scenario.keys import everywhere, keys_of
 from launch.scenario.plain import Path, has, is_array, is_table
@@ -167,13 +168,22 @@ def _wanted(detail: ErrorDetails) -> str:
         "path_type": 'a path in quotes, "like/this"',
         "greater_than": f"above {_plain(ctx.get('gt'))}",
         "greater_than_equal": f"{_plain(ctx.get('ge'))} or more",
+        "less_than": f"below {_plain(ctx.get('lt'))}",
         "less_than_equal": f"{_plain(ctx.get('le'))} or less",
         "too_short": f"at least {ctx.get('min_length')} long",
         "string_too_short": "some text",
-        "string_pattern_mismatch": "letters, digits, dots, dashes and underscores, a letter or digit first",
+        "string_pattern_mismatch": _PATTERNS.get(str(ctx.get("pattern")), _NAME),
         "literal_error": str(ctx.get("expected")),
     }
     return words.get(detail["type"], detail["msg"])
+
+
+_NAME: Final = "letters, digits, dots, dashes and underscores, a letter or digit first"
+_PATTERNS: Final = {
+    PARTY: "toolstack-0, guest-1, launch-1 or hypervisor (with several hosts HOST/guest-1)",
+    POINT: "the name of a point, before-populate for example",
+    ELSEWHERE: "PARTY:POINT, toolstack-0:clamped for example",
+}
 
 
 def _plain(number: object) -> str:

@@ -8,20 +8,19 @@ host: "host1/guest-3". A point is a name of
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
 from launch.scenario.table import PositiveSeconds, Seconds, Table
 
 _HOST = r"([A-Za-z0-9][A-Za-z0-9._-]*/)?"
-Party = Annotated[
-    str, Field(pattern=rf"^{_HOST}(toolstack(-\d+)?|guest-[1-9]\d*|launch-[1-9]\d*|hypervisor)$")
-]
-Point = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
-Elsewhere = Annotated[
-    str, Field(pattern=rf"^{_HOST}(toolstack(-\d+)?|guest-[1-9]\d*|launch-[1-9]\d*):[a-z][a-z0-9-]*$")
-]
+PARTY: Final = rf"^{_HOST}(toolstack(-\d+)?|guest-[1-9]\d*|launch-[1-9]\d*|hypervisor)$"
+POINT: Final = r"^[a-z][a-z0-9-]*$"
+ELSEWHERE: Final = rf"^{_HOST}(toolstack(-\d+)?|guest-[1-9]\d*|launch-[1-9]\d*):[a-z][a-z0-9-]*$"
+Party = Annotated[str, Field(pattern=PARTY)]
+Point = Annotated[str, Field(pattern=POINT)]
+Elsewhere = Annotated[str, Field(pattern=ELSEWHERE)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 

@@ -37,6 +37,11 @@ BAD = [
     (["run", "--set", "guests.behaviour=lazy"], "lazy"),
     (["run", "--frobnicate"], "claimlab --help tells more"),
     (["conform", "nosuch.jsonl"], "nosuch.jsonl"),
+    (["run", "--set", "links={loss=2}"], "links.loss: must be below 1, not 2"),
+    (["run", "--set", 'faults=[{kind="kill", party="nobody", at=3}]'], "toolstack-0, guest-1, launch-1"),
+    (["compare", "--best", "nosuch"], "--best nosuch: no such figure"),
+    (["check-toolstack", "--builder", "x", "--", "true"], "--builder x: not known"),
+    (["shell", "/etc/hostname", "-c", "list"], "no hypervisor runs there"),
     (["fly"], "claimlab --help tells more"),
     ([], "name one of run, "),
 ]

@@ -177,3 +177,19 @@ def test_without_out_nothing_is_left(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "virtual time" in done.stdout
     assert [one.name for one in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_journal_cut_short_is_not_judged(tmp_path: Path) -> None:
+    """When a toolstack was told of commits that the journal does not have, nobody is judged by the rest."""
+    scenario = load_scenario(write_scenario(tmp_path, CALM)).scenario
+    folder = tmp_path / "run" / "claim" / "1" / "host0"
+    folder.mkdir(parents=True)
+    run_virtual(plan_hosts(scenario, Plugins())[0], "claim", folder=folder)
+    whole = claimlab("judge", tmp_path / "run")
+    assert whole.returncode == 0, whole.stderr
+    journal = folder / "journal.msgpack"
+    os.truncate(journal, journal.stat().st_size // 2)
+    done = claimlab("judge", tmp_path / "run")
+    assert done.returncode == 2
+    assert "the journal ends at commit" in done.stderr
+    assert "claimlab check says more" in done.stderr
