@@ -54,8 +54,7 @@ def decrease_reservation(host: Host, caller: Caller, request: DecreaseReservatio
         if domain.pod.entries:
             handled = decrease_entries(host, domain, first, order)
             if domain.pod.count > domain.pod.entries:
-                yield from shrink_cache(host, domain, domain.pod.entries)
-                yield unassign
+                yield from shrink_cache(host, domain, domain.pod.entries, unassign)
             if handled:
                 done += 1
                 continue

@@ -6,7 +6,7 @@ import pytest
 
 from hypervisor.core.heap.p2m import PhysMap
 from hypervisor.core.pod.touch import SWEEP_LIMIT
-from hypervisor.core.steps import Caller
+from hypervisor.core.steps import Caller, domain_resource, p2m_resource
 from hypervisor.public.access import ReadPage, WritePage
 from hypervisor.public.domctl import DestroyDomain, MapForeign, MaxMem
 from hypervisor.public.errors import Errno
@@ -115,6 +115,51 @@ def test_a_target_that_cannot_be_met_keeps_what_it_got(name: str) -> None:
     assert host.ret(MaxMem(who.domid, 4000)) == 0
     host.leave_free(7)
     assert target(host, who, 200) == (-Errno.ENOMEM, PodTarget(who.domid, 37, 37, 512))
+
+
+@pytest.mark.rule("A29", "P3")
+def test_a_cut_that_is_worked_out_anew_is_a_step_of_its_own() -> None:
+    """tot_pages and the cache change in steps that declare them, whatever others do between the turns."""
+    host = SmallHost()
+    who = host.create(hvm=True)
+    mark(host, who, START, 6)
+    target(host, who, 4)
+    assert host.ret(DecreaseReservation(who.domid, ((START, 1),)), who) == 1
+    host.populate(who, START + 1, 2)
+    assert figures(host, who) == (6, 4, 3)
+    operation = host.submit(SetPodTarget(who.domid, 6))  # wants a cache of 3: one page has to go
+    host.step_until(operation, "merge")
+    host.populate(who, START + 3, 1)  # now it should be 2
+    seen: list[tuple[str, Pages, Pages]] = []
+    while (declared := operation.pending) is not None:
+        before = figures(host, who)
+        host.step(operation)
+        seen.append((declared.name, *figures(host, who)[:2]))
+        if figures(host, who) != before:
+            this = {domain_resource(who.domid), p2m_resource(who.domid)}
+            assert this <= declared.writes, declared
+    assert seen == [
+        ("merge", 6, 3),
+        ("set_pod_target", 5, 2),
+        ("merge", 5, 2),
+        ("set_pod_target", 5, 2),
+    ]
+    assert host.breaks() == ()
+
+
+@pytest.mark.rule("A29", "A12")
+def test_what_is_read_after_a_refused_page_is_declared() -> None:
+    """The step that gives a refused page back also reads the figures that are answered."""
+    host = SmallHost()
+    who = host.create(hvm=True, max_pages=3)
+    mark(host, who, START, 6)
+    operation = host.submit(SetPodTarget(who.domid, 6))
+    host.step_until(operation, "give back")
+    assert operation.pending is not None
+    assert {domain_resource(who.domid), p2m_resource(who.domid)} <= operation.pending.reads
+    host.step(operation)
+    assert operation.reply is not None
+    assert operation.reply.value == PodTarget(who.domid, 3, 3, 6)
 
 
 @pytest.mark.rule("A29")

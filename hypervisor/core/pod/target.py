@@ -13,6 +13,7 @@ from hypervisor.core.steps import (
     Caller,
     Part,
     Result,
+    Step,
     Steps,
     domain_resource,
     p2m_resource,
@@ -33,19 +34,21 @@ def get_pod_target(host: Host, caller: Caller, request: GetPodTarget) -> Steps:
 def set_pod_target(host: Host, caller: Caller, request: SetPodTarget) -> Steps:
     """p2m_pod_set_mem_target, preempted at every boundary: what the cache should hold is worked out anew."""
     this = (domain_resource(request.domid), p2m_resource(request.domid))
-    yield step("set_pod_target", (DOMAINS, *this), (CLAIMS, *this))
+    turn = step("set_pod_target", (DOMAINS, *this), (CLAIMS, *this))
+    yield turn
     domain, refusal = _subject(host, caller, request.domid)
     if domain is None:
         return Result(refusal)
     while (wanted := _wanted(domain, request.target_pages)) != domain.pod.count:
         if wanted < domain.pod.count:
-            yield from shrink_cache(host, domain, wanted)
+            yield from shrink_cache(host, domain, wanted, turn)
         else:
             large = wanted - domain.pod.count >= REGION
             if not (large and (yield from _grow(host, domain, LARGE))) and not (
                 yield from _grow(host, domain, 0)
             ):
                 return Result(-Errno.ENOMEM, _figures(domain))  # what was got stays (A29)
+            yield turn
     return Result(0, _figures(domain))
 
 
@@ -83,7 +86,7 @@ def _grow(host: Host, domain: Domain, order: Order) -> Part[bool]:
     yield step("assign", this, (*this, CLAIMS))
     if not assign_pages(host, domain, mfn, order):
         note_not_assigned(host, domain, Source.POD, order)
-        yield step("give back", writes=(HEAP,))
+        yield step("give back", this, (HEAP,))  # what comes next is the figures, or a smaller extent
         give_back(host, mfn, order)
         return False
     domain.pod.add(mfn, order)
@@ -91,19 +94,18 @@ def _grow(host: Host, domain: Domain, order: Order) -> Part[bool]:
     return True
 
 
-def shrink_cache(host: Host, domain: Domain, wanted: Pages) -> Part[None]:
-    """p2m_pod_set_cache_target downwards: pages of the cache go to the heap. Begins in the step under way."""
-    this = (domain_resource(domain.domid), p2m_resource(domain.domid))
-    first = True
+def shrink_cache(host: Host, domain: Domain, wanted: Pages, turn: Step) -> Part[None]:
+    """p2m_pod_set_cache_target downwards: pages of the cache go to the heap, one extent a `turn`.
+
+    Begins in the step under way and ends in a `turn`, both of which must declare the domain, its physmap and
+    CLAIMS: no page is taken from the domain in the step that merges another into the heap (P3).
+    """
     while domain.pod.count > wanted:
-        if not first:
-            yield step("unassign", this, (*this, CLAIMS))
-        first = False
         excess = domain.pod.count - wanted
         order = LARGE if excess >= REGION and domain.pod.supers else 0
         mfn = domain.pod.take(order)
-        if mfn is None:
-            return  # killed meanwhile: the cache went with it
+        assert mfn is not None, "a cache that counts pages it has not"
         unassign_page(host, domain, mfn, order)
         yield step("merge", writes=(HEAP,))
         give_back(host, mfn, order)
+        yield turn
