@@ -84,6 +84,7 @@ PERMITS: Final = (
     Permit("I9", "decrease: heap", ALL, "A11: the pages before the hole are gone"),
     Permit("I9", "decrease: frames", ALL, "A11: the pages before the hole are gone"),
     Permit("I9", "decrease: p2m", ALL, "A11: the pages before the hole are gone"),
+    Permit("I9", "decrease at once: p2m", ALL, "A11, A30: entries without a page are gone, beside a hole"),
     Permit("I9", "exchange: low memory", ALL, "A17, A27: output left the pool before the refusal"),
     Permit("I9", "exchange progress: low memory", ALL, "A17, A27: output left the pool"),
     Permit("I9", "exchange progress: heap", ALL, "A17: chunks done before the failure stay"),

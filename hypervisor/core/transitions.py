@@ -264,7 +264,9 @@ def trace(
     extents = isinstance(
         request, PopulatePhysmap | IncreaseReservation | DecreaseReservation | MemoryExchange
     )
-    kind = "at once" if extents and len(steps) == 1 else _kind(request, reply)
+    kind = _kind(request, reply)
+    if extents and len(steps) == 1:
+        kind = "decrease at once" if isinstance(request, DecreaseReservation) else "at once"
     return tuple(
         Broken("I9", f"{kind}: {part}", f"{request} was refused with {reply.ret} after {', '.join(steps)}")
         for part in before

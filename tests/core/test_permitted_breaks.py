@@ -17,7 +17,13 @@ from hypervisor.public.domctl import (
     UnmapForeign,
 )
 from hypervisor.public.errors import Errno
-from hypervisor.public.memory import DecreaseReservation, IncreaseReservation, MemoryExchange
+from hypervisor.public.memory import (
+    MEMF_POPULATE_ON_DEMAND,
+    DecreaseReservation,
+    IncreaseReservation,
+    MemoryExchange,
+    PopulatePhysmap,
+)
 from hypervisor.public.offlining import PAGE_OFFLINE, PageOfflineOp
 from hypervisor.public.tmem import TMEM_PERSISTENT
 from hypervisor.public.units import PAGE_SIZE
@@ -79,6 +85,12 @@ def a_decrease_that_meets_a_hole(bench: SmallHost) -> None:
     bench.populate(guest, 0, 1)
     bench.claim(guest, 10)
     assert bench.ret(DecreaseReservation(guest.domid, ((0, 1),), 1)) == 0
+
+
+def a_decrease_that_meets_entries_and_a_hole(bench: SmallHost) -> None:
+    guest = bench.create(hvm=True)
+    assert bench.ret(PopulatePhysmap(guest.domid, ((1, 1),), 0, MEMF_POPULATE_ON_DEMAND)) == 1
+    assert bench.ret(DecreaseReservation(guest.domid, ((0, 1),), 9)) == 0
 
 
 def an_exchange_short_of_memory(bench: SmallHost) -> None:
@@ -179,6 +191,7 @@ SCENES = (
     one_claim_leaned_on_twice,
     a_populate_refused_at_max,
     a_decrease_that_meets_a_hole,
+    a_decrease_that_meets_entries_and_a_hole,
     an_exchange_short_of_memory,
     an_exchange_that_fails_at_its_second_chunk,
     a_createdomain_short_of_memory,
