@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hypervisor.core.heap.p2m import PhysMap
-from hypervisor.core.pod.touch import SWEEP_LIMIT
-from hypervisor.core.steps import Caller, domain_resource, p2m_resource
+from hypervisor.core.steps import domain_resource, p2m_resource
 from hypervisor.public.access import ReadPage, WritePage
 from hypervisor.public.domctl import DestroyDomain, MapForeign, MaxMem
 from hypervisor.public.errors import Errno
@@ -18,31 +16,12 @@ from hypervisor.public.memory import (
 )
 from hypervisor.public.pod import GetPodTarget, PodTarget, SetPodTarget
 from hypervisor.public.sharing import C_HANDLE_INVALID
-from hypervisor.public.units import Gfn, Order, Pages
+from hypervisor.public.units import Pages
+from tests.core.pod_requests import START, figures, mark, target
 from tests.core.sharing_host import SharingHost
 from tests.core.small_host import EVERY_RELEASE, SmallHost
 
 EVERYWHERE = pytest.mark.parametrize("name", EVERY_RELEASE)
-START: Gfn = 512
-
-
-def mark(host: SmallHost, who: Caller, gfn: Gfn, count: int, order: Order = 0) -> int:
-    """Extents marked by the control domain."""
-    return host.ret(PopulatePhysmap(who.domid, ((gfn, count),), order, MEMF_POPULATE_ON_DEMAND))
-
-
-def target(host: SmallHost, who: Caller, pages: Pages) -> tuple[int, PodTarget]:
-    """set_pod_target: what it answers, and the figures, which must be those get_pod_target tells."""
-    reply = host.call(SetPodTarget(who.domid, pages))
-    assert isinstance(reply.value, PodTarget)
-    assert host.call(GetPodTarget(who.domid)).value == reply.value
-    return reply.ret, reply.value
-
-
-def figures(host: SmallHost, who: Caller) -> tuple[Pages, Pages, Pages]:
-    """(tot_pages, pages in the cache, entries)."""
-    domain = host.domain(who.domid)
-    return domain.tot_pages, domain.pod.count, domain.pod.entries
 
 
 @pytest.mark.rule("A9", "A5")
@@ -88,6 +67,23 @@ def test_the_cache_is_part_of_tot_pages(name: str) -> None:
     assert target(host, who, 600) == (0, PodTarget(who.domid, 600, 600, 1024))
     assert (host.free, host.outstanding) == (free - 600, 100)
     assert len(host.domain(who.domid).pod.supers) == 1, "2 MiB first, then single pages"
+
+
+@pytest.mark.rule("A29", "A30")
+def test_a_gfn_that_is_mapped_and_marked_is_found() -> None:
+    """An entry beside a page of any size, and a wrong entry_count, are breaks."""
+    host = SmallHost()
+    who = host.create(hvm=True)
+    host.populate(who, START, 512, 9)
+    host.populate(who, 2 * START, 1)
+    pod = host.domain(who.domid).pod
+    for gfn, order in ((START + 7, 9), (2 * START, 0)):
+        pod.mark(gfn, 0)
+        (broken,) = host.breaks()
+        assert broken.detail.endswith(f"gfn {gfn >> order << order}, order {order}, is mapped and marked")
+        pod.clear(gfn, 0)
+    pod.entries += 1
+    assert [one.detail for one in host.breaks()] == [f"domain {who.domid}: entry_count 1, 0 gfns are marked"]
 
 
 @pytest.mark.rule("A29")
@@ -206,68 +202,6 @@ def test_an_empty_cache_is_filled_by_a_sweep() -> None:
     physmap = host.domain(who.domid).p2m
     assert physmap is not None
     assert [host.host.contents.get(mfn) for _, mfn, _ in physmap.leaves()] == [9] * 5 + [4]
-
-
-@pytest.mark.rule("A30")
-def test_a_sweep_costs_by_pages_and_not_by_gfns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A guest that touches a gfn near 2^36 has a sweep look at its few pages, not at every gfn below."""
-    host = SmallHost()
-    who = host.create(hvm=True)
-    top = (1 << 36) - 2
-    for gfn in (START, top):
-        assert mark(host, who, gfn, 2) == 2
-    target(host, who, 2)
-    assert host.ret(WritePage(START, 0), who) == host.ret(WritePage(top, 5), who) == 0
-    looked: list[Gfn] = []
-    lookup = PhysMap.lookup
-
-    def counted(physmap: PhysMap, gfn: Gfn) -> int | None:
-        looked.append(gfn)
-        assert len(looked) < 4 * 512, "every gfn is looked at"
-        return lookup(physmap, gfn)
-
-    monkeypatch.setattr(PhysMap, "lookup", counted)
-    host.step(host.submit(WritePage(top + 1, 5), who))
-    monkeypatch.undo()
-    assert figures(host, who) == (2, 0, 2)
-    assert host.domain(who.domid).pod.is_entry(START)
-
-
-@pytest.mark.rule("A30")
-@pytest.mark.parametrize("zeros", [(5,), (700, 3), (2900, 2000), (2900, 1876), (2900, 1875, 40), ()])
-def test_where_a_sweep_stops(zeros: tuple[Gfn, ...]) -> None:
-    """A sweep that leaves holes out finds the same and stops at the same gfn as one over every gfn."""
-    host = SmallHost()
-    who = host.create(hvm=True)
-    written = (2900, 2000, 1876, 1875, 700, 40, 3)
-    for gfn in (0, *written, *zeros, 2901):
-        assert mark(host, who, gfn, 1) == 1
-    pages = len({0, *written, *zeros})
-    target(host, who, pages)
-    for gfn in (0, *written, *zeros):
-        assert host.ret(WritePage(gfn, 0 if gfn in (0, *zeros) else 9), who) == 0
-    pod = host.domain(who.domid).pod
-    assert pod.count == 0
-    found, stopped = swept(pod.highest_touched, zeros)
-    operation = host.submit(WritePage(2901, 0), who)
-    host.step(operation)
-    assert pod.sweep_from == stopped
-    assert host.domain(who.domid).is_shut_down == (not found)
-    assert [gfn for gfn in (*written, *zeros, 0) if pod.is_entry(gfn)] == [
-        gfn for gfn in (*written, *zeros, 0) if gfn in found
-    ]
-
-
-def swept(gfn: Gfn, zeros: tuple[Gfn, ...]) -> tuple[list[Gfn], Gfn]:
-    """p2m_pod_emergency_sweep as it is written: (the gfns taken back, where it stopped)."""
-    start, found = gfn, list[Gfn]()
-    while gfn > 0:
-        if gfn in zeros:
-            found.append(gfn)
-        gfn -= 1
-        if gfn < start - SWEEP_LIMIT and found:
-            break
-    return found, gfn
 
 
 @pytest.mark.rule("A30")

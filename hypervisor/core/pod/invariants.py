@@ -18,14 +18,13 @@ def pod_faults(host: Host, domain: Domain) -> Iterator[str]:
     for mfn in cached:
         if host.frames.owner(mfn) != domain.domid or host.frames.references(mfn):
             yield f"{name}: mfn {mfn} in the cache is owned by {host.frames.owner(mfn):#x}"
-    marked = list(pod.marked_gfns()) if pod.entries or pod.count else []
-    if len(marked) != pod.entries:
-        yield f"{name}: entry_count {pod.entries}, {len(marked)} gfns are marked"
+    if (marked := pod.marked_gfns()) != pod.entries:
+        yield f"{name}: entry_count {pod.entries}, {marked} gfns are marked"
     if domain.p2m is None:
         return
-    for gfn in marked:
-        if domain.p2m.lookup(gfn) is not None:
-            yield f"{name}: gfn {gfn} is marked populate-on-demand and mapped"
+    for gfn, _, order in domain.p2m.leaves() if marked else ():
+        if pod.marked_in(gfn, order):
+            yield f"{name}: gfn {gfn}, order {order}, is mapped and marked"
     if pod.count:
         mapped = {mfn: gfn for gfn, mfn, order in domain.p2m.leaves() if order == 0}
         for mfn in cached:

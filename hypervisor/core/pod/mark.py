@@ -13,7 +13,11 @@ from hypervisor.public.units import DOMID_SELF, MAX_ORDER, Gfn, Order
 def mark_populate_on_demand(
     host: Host, caller: Caller, request: PopulatePhysmap, gfns: Iterator[Gfn]
 ) -> Steps:
-    """The number of extents marked. tot_pages stays; a PV domain's extents count without any effect (A9)."""
+    """The number of extents marked. tot_pages stays; a PV domain's extents count without any effect (A9).
+
+    Marking takes no page, so nothing of the rules bounds it: beyond REGIONS_LIMIT (1 TiB of guest memory) it
+    stops short. In Xen the tables that hold the entries come from the domain's paging pool, and run out.
+    """
     order, start = request.extent_order, request.start_extent
     domid = caller.domid if request.domid == DOMID_SELF else request.domid
     this = (domain_resource(domid), p2m_resource(domid))
@@ -41,11 +45,11 @@ def mark_populate_on_demand(
 
 
 def _mark_extent(host: Host, domain: Domain, gfn: Gfn, order: Order) -> bool:
-    """guest_physmap_mark_populate_on_demand; False when a gfn has a page (EBUSY) or lies beyond EPT."""
+    """guest_physmap_mark_populate_on_demand; False for a gfn with a page (EBUSY), beyond EPT or the bound."""
     p2m = domain.p2m
     if p2m is None or domain.is_dying or gfn + (1 << order) > GFN_LIMIT:
         return False
-    if p2m.any_mapped(gfn, order):
+    if p2m.any_mapped(gfn, order) or not domain.pod.has_room(gfn, order):
         return False
     p2m.highest_gfn = max(p2m.highest_gfn, gfn + (1 << order) - 1)
     domain.pod.mark(gfn, order)

@@ -9,6 +9,8 @@ from hypervisor.public.units import Gfn, Mfn, Order, Pages
 
 LARGE: Final[Order] = 9
 REGION: Final[Pages] = 1 << LARGE
+REGIONS_LIMIT: Final = 1 << 19
+"""Regions of 512 gfns that marking may fill, 1 TiB of guest memory: some 60 MiB of ours for one domain."""
 _ALL: Final = (1 << REGION) - 1
 
 
@@ -44,11 +46,17 @@ class Pod:
         """How many of 2^order gfns are marked."""
         return sum((self._marked.get(region, 0) & mask).bit_count() for region, mask in _parts(gfn, order))
 
+    def has_room(self, gfn: Gfn, order: Order) -> bool:
+        """Whether 2^order gfns can be marked within REGIONS_LIMIT; those marked again take no room."""
+        regions = range(gfn >> LARGE, ((gfn + (1 << order) - 1) >> LARGE) + 1)
+        return len(self._marked) + sum(one not in self._marked for one in regions) <= REGIONS_LIMIT
+
     def mark(self, gfn: Gfn, order: Order) -> None:
         """Mark 2^order gfns; the caller has seen that none of them is mapped."""
         for region, mask in _parts(gfn, order):
             before = self._marked.get(region, 0)
-            self._marked[region] = before | mask
+            # One object for every full mask: most regions are full, and an integer of 512 bits has 96 bytes
+            self._marked[region] = _ALL if before | mask == _ALL else before | mask
             self.entries += mask.bit_count() - (before & mask).bit_count()
             if mask == _ALL:
                 self._whole[region] = None
@@ -104,13 +112,9 @@ class Pod:
             for mfn in extents:
                 yield struct.pack("<Q", mfn)
 
-    def marked_gfns(self) -> Iterator[Gfn]:
-        """Every gfn marked, ascending."""
-        for region in sorted(self._marked):
-            mask = self._marked[region]
-            for slot in range(REGION):
-                if mask >> slot & 1:
-                    yield (region << LARGE) + slot
+    def marked_gfns(self) -> Pages:
+        """How many gfns are marked, counted anew: entries, if all is well."""
+        return sum(mask.bit_count() for mask in self._marked.values())
 
 
 def _parts(gfn: Gfn, order: Order) -> Iterator[tuple[int, int]]:
@@ -119,5 +123,5 @@ def _parts(gfn: Gfn, order: Order) -> Iterator[tuple[int, int]]:
     while gfn < end:
         slot = gfn & (REGION - 1)
         here = min(REGION - slot, end - gfn)
-        yield gfn >> LARGE, ((1 << here) - 1) << slot
+        yield gfn >> LARGE, _ALL if here == REGION else ((1 << here) - 1) << slot
         gfn += here
