@@ -95,6 +95,44 @@ def test_shown_commands_succeed(block: Block, request: pytest.FixtureRequest) ->
     run(block)
 
 
+PYTHON = re.compile(r"^```python[ \t]*\n(?P<code>.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)
+CODE = [
+    pytest.param(match["code"], id=document.name)
+    for document in documents()
+    for match in PYTHON.finditer(document.read_text(encoding="utf-8"))
+]
+TINY = (
+    "guests.count=2",
+    "guests.memory=16MiB",
+    "guests.max=16MiB",
+    "guests.workload=[]",
+    "duration=20",
+    "arrivals.at=1",
+)
+
+
+@pytest.mark.parametrize("code", CODE)
+def test_shown_schemes_run(code: str, tmp_path: Path) -> None:
+    """A Python block defines one scheme, which serves launches when it is saved as the text says."""
+    (tmp_path / "mine.py").write_text(code, encoding="utf-8")
+    name = re.findall(r"^class (\w+)\(Scheme\):", code, re.MULTILINE)
+    assert len(name) == 1
+    sets = [part for one in TINY for part in ("--set", one)]
+    command = [
+        sys.executable,
+        "-m",
+        "launch",
+        "simulate",
+        "default",
+        "--scheme",
+        f"mine:{name[0]},claim",
+        *sets,
+    ]
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def document_with(folder: Path, text: str) -> list[Block]:
     (folder / "README.md").write_text(text, encoding="utf-8")
     return [block for document in documents(folder) for block in blocks_of(document, folder)]

@@ -45,7 +45,8 @@ def shell(
     signal.signal(signal.SIGINT, signal.default_int_handler)  # Ctrl-C ends the shell, and nothing else
     try:
         if command is None:
-            Shell(control, f"{name}> ", _printer(json)).cmdloop()
+            prompt = f"{name}> " if sys.stdin.isatty() else ""  # whoever pipes commands in wants answers only
+            Shell(control, prompt, _printer(json)).cmdloop()
         for line in command or ():
             _one_shot(control, line, json)
     except KeyboardInterrupt:

@@ -181,6 +181,7 @@ def test_one_shot_and_prompt(served: Served) -> None:
     assert typed.returncode == 0, typed.stderr
     assert typed.stdout.count("Domain-0") == 1 and "fly: no such command" in typed.stdout
     assert all(name in typed.stdout for name in COMMANDS)
+    assert "> " not in typed.stdout  # nobody sits there to be prompted
 
 
 def test_an_address_wants_its_secret(served: Served, tmp_path: Path) -> None:
