@@ -49,7 +49,9 @@ def _mark_extent(host: Host, domain: Domain, gfn: Gfn, order: Order) -> bool:
     p2m = domain.p2m
     if p2m is None or domain.is_dying or gfn + (1 << order) > GFN_LIMIT:
         return False
-    if p2m.any_mapped(gfn, order) or not domain.pod.has_room(gfn, order):
+    if p2m.any_mapped(gfn, order):
+        return False
+    if not domain.pod.has_room(gfn, order):
         return False
     p2m.highest_gfn = max(p2m.highest_gfn, gfn + (1 << order) - 1)
     domain.pod.mark(gfn, order)
