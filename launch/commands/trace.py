@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json as codec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from launch.check.run import tell
+from launch.commands.options import JsonOption
 from launch.report.folder import read_run
 from launch.trace.write import write_trace
 
@@ -22,6 +24,9 @@ JobsOption = Annotated[
 ]
 
 
-def trace(run: RunArgument, out: FileOption = None, jobs: JobsOption = None) -> None:
+def trace(
+    run: RunArgument, out: FileOption = None, jobs: JobsOption = None, json: JsonOption = False
+) -> None:
     """Write trace.json: hypercalls, claims, clamps and refusals as slices, with arrows to the commits."""
-    print(write_trace(read_run(run, tell, judge=False, jobs=jobs), out))
+    written = write_trace(read_run(run, tell, judge=False, jobs=jobs), out)
+    print(codec.dumps({"trace": str(written)}) if json else written)
