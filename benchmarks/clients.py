@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 import zmq
 
-from benchmarks.hosts import PATIENCE_MS, Identity, context, end
+from benchmarks.hosts import Identity, piped
 from benchmarks.mix import FIRST_REQUEST
 from hypervisor.public.protocol import PROTOCOL_VERSION, Call, Hello, encode
 from hypervisor.public.requests import Request
@@ -154,22 +154,6 @@ def clients(
     calls: Callable[[Identity], list[tuple[Request, ...]]],
 ) -> Generator[Clients]:
     """A process for each identity; endpoints are (address, does it want a hello)."""
-    processes: list[Any] = []
-    pipes: list[Any] = []
-    try:
-        for identity in identities:
-            ours, theirs = context.Pipe()
-            args = (theirs, tuple(endpoints), identity, calls(identity))
-            processes.append(context.Process(target=client_process, args=args))
-            processes[-1].start()
-            theirs.close()
-            pipes.append(ours)
-        for pipe in pipes:
-            pipe.recv()
+    told = ((tuple(endpoints), identity, calls(identity)) for identity in identities)
+    with piped(client_process, told) as pipes:
         yield Clients(pipes)
-    finally:
-        for pipe in pipes:
-            pipe.close()
-        for process in processes:
-            process.join(PATIENCE_MS / 1000)
-            end(process)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,3 +128,26 @@ def end(process: Any) -> None:
     if process.is_alive():
         process.kill()
         process.join()
+
+
+@contextmanager
+def piped(target: Callable[..., None], told: Iterable[tuple[Any, ...]]) -> Generator[list[Any]]:
+    """A process `target(pipe, *arguments)` for each entry; our ends of the pipes, once all have come up."""
+    processes: list[Any] = []
+    pipes: list[Any] = []
+    try:
+        for arguments in told:
+            ours, theirs = context.Pipe()
+            processes.append(context.Process(target=target, args=(theirs, *arguments)))
+            processes[-1].start()
+            theirs.close()
+            pipes.append(ours)
+        for pipe in pipes:
+            pipe.recv()
+        yield pipes
+    finally:
+        for pipe in pipes:
+            pipe.close()
+        for process in processes:
+            process.join(PATIENCE_MS / 1000)
+            end(process)

@@ -16,7 +16,7 @@ import redis
 
 from benchmarks.clients import SETTLE_SECONDS
 from benchmarks.figures import SkippedError
-from benchmarks.hosts import GUEST_PAGES, PATIENCE_MS, ROOM, Identity, context, end
+from benchmarks.hosts import GUEST_PAGES, PATIENCE_MS, ROOM, Identity, piped
 from benchmarks.mix import Mix
 from hypervisor.public.memory import (
     CurrentReservation,
@@ -146,29 +146,17 @@ def fill(path: str, identities: Sequence[Identity]) -> str:
     return sha
 
 
+def _pipelines(mix: Mix, one: Identity, sha: str, size: int) -> list[bytes]:
+    """A client's cycle as what goes over its socket."""
+    return [packed(sha, [arguments(one, request) for request in call]) for call in mix.calls(one, size)]
+
+
 @contextmanager
 def redis_clients(mix: Mix, guests: int, size: int) -> Generator[RedisClients]:
     """As many clients as guests, each sending its cycle in pipelines of `size`."""
     with server() as path:
         identities = [Identity(domid, domid, b"") for domid in range(1, guests + 1)]
         sha = fill(path, identities)
-        processes: list[Any] = []
-        pipes: list[Any] = []
-        try:
-            for one in identities:
-                calls = [[arguments(one, request) for request in call] for call in mix.calls(one, size)]
-                ours, theirs = context.Pipe()
-                pipelines = [packed(sha, call) for call in calls]
-                processes.append(context.Process(target=client_process, args=(theirs, path, pipelines, size)))
-                processes[-1].start()
-                theirs.close()
-                pipes.append(ours)
-            for pipe in pipes:
-                pipe.recv()
+        told = ((path, _pipelines(mix, one, sha, size), size) for one in identities)
+        with piped(client_process, told) as pipes:
             yield RedisClients(pipes)
-        finally:
-            for pipe in pipes:
-                pipe.close()
-            for process in processes:
-                process.join(PATIENCE_MS / 1000)
-                end(process)
