@@ -116,6 +116,7 @@ class Clamp(Scheme):
 
     async def _clamp(self, launch: Launch) -> None:
         await self._control_tmem(launch)
+        launch.look_anew()
         sample = await self._sample(launch)
         await point(launch.world, "sampled")
         spare = sample.free - self._promised.pages - launch.need

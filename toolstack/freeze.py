@@ -74,6 +74,7 @@ class Freeze(Scheme):
         self._promises.add(launch)
 
     async def _lacking(self, launch: Launch) -> tuple[Pages, Commit]:
+        launch.look_anew()
         host, commit = await read_host(launch.world)
         wanted = launch.need + launch.need * self._parameters.margin_percent // 100
         return self._promises.pages + wanted - host.free_pages, commit

@@ -144,7 +144,15 @@ class Launch:
         """Made by the scheme's own coroutines, release included."""
         self.sampled: Commit = 0
         """First commit of the oldest reading that the decision uses: that of the scheme's first hypercall for
-        this launch, unless a scheme that decides by readings of its own made earlier says which it was."""
+        this launch, or the first since `look_anew`, unless a scheme that decides by readings of its own made
+        earlier says which it was."""
+
+    def look_anew(self) -> None:
+        """From here on readings are made on which the decision will rest, and on none made before.
+
+        For schemes that look again until they have an answer: the window of the decision begins here.
+        """
+        self.sampled = self.world.first_commit = 0
 
     @property
     def pages(self) -> Pages:

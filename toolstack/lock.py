@@ -77,5 +77,6 @@ class Lock(Scheme):
         return await self._dom0.inflate(launch.world, missing, self._parameters.dom0_minimum) > 0
 
     async def _missing(self, launch: Launch) -> tuple[Pages, Commit]:
+        launch.look_anew()
         host, commit = await read_host(launch.world)
         return launch.need - host.free_pages, commit

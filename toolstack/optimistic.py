@@ -70,6 +70,7 @@ class Optimistic(Scheme):
 
     async def _entered_unopposed(self, launch: Launch) -> bool:
         """One try: False after a conflict. Raises `LaunchRefusedError` when there is no room."""
+        launch.look_anew()
         ledger = await read_ledger(launch.world)
         domains, _ = await read_domains(launch.world)
         host, commit = await read_host(launch.world)

@@ -99,7 +99,7 @@ class Squeezed(Scheme):
         self._launches[launch.order.order] = launch
         try:
             await self._mutex.enter(world, launch.order.order)
-            await self._free_memory(world, launch.need)
+            await self._free_memory(launch)
             self._numbers[launch.order.order] = self._reservations.reserve(client, launch.need)
         finally:
             self._mutex.leave(launch.order.order)
@@ -126,10 +126,11 @@ class Squeezed(Scheme):
                 self._reservations.delete(str(order), number)
             self._reservations.forget((launch.domid, launch.incarnation))
 
-    async def _free_memory(self, world: CountingWorld, pages: Pages) -> None:
-        """reserve_memory: until so much is free beside pool and reservations, and everybody is at rest."""
-        wanted = pages + self._pool
+    async def _free_memory(self, launch: Launch) -> None:
+        """reserve_memory: until its need is free beside pool and reservations, and everybody is at rest."""
+        world, wanted = launch.world, launch.need + self._pool
         while True:
+            launch.look_anew()
             now = await self._look(world, wanted, may_raise=False)
             if now.settled and now.available >= wanted:
                 await self._act(world, now)
