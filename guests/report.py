@@ -71,6 +71,7 @@ class GuestReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     stale_pages: Pages = 0  # gets that brought other than what was put last (I7: never)
     lag_p99_s: Seconds = 0.0  # real seconds that its process woke up later than asked
     lag_max_s: Seconds = 0.0
+    swapped_unrefused: Pages = 0  # of swapped_out, before the first refused allocation
     lost_pages: Pages = 0  # stored persistently, and not there any more (I7: never)
 
     @property

@@ -49,3 +49,4 @@ class Counters:
     shared_pending: int = 0
     stale_pages: Pages = 0
     lost_pages: Pages = 0
+    swapped_unrefused: Pages = 0

@@ -96,6 +96,8 @@ class GuestMemory:
         self.swapped += pages
         self._pager.out(pages)
         self._counters.swapped_out += pages
+        if not self._counters.pages_refused:
+            self._counters.swapped_unrefused += pages
         self._counters.highest_swapped = max(self._counters.highest_swapped, self.swapped)
 
     def _use_free(self) -> None:

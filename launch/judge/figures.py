@@ -10,8 +10,9 @@ import msgspec
 from msgspec import Struct
 
 from hypervisor.public.units import Pages
-from launch.judge.pain import charged, gini
-from launch.judge.verdict import Cause, GuestJudgement, HostJudgement, Judgement, LaunchJudgement
+from launch.judge.deficit import kills_charged, swap_charged
+from launch.judge.pain import gini
+from launch.judge.verdict import Cause, GuestJudgement, HostJudgement, Judgement, LaunchJudgement, Marks
 from launch.percentile import percentile
 
 BY_SCHEME = (Cause.CLAIM, Cause.CLAMP, Cause.FREEZE, Cause.MEDIATOR)
@@ -40,8 +41,8 @@ class Figures(Struct, frozen=True):
     gini_swapped: float | None
     admitted: int  # launches
     domains: float  # most at once, mean over hosts
-    sum_of_maxes: float  # share of the host's capacity, highest, mean over hosts
-    max_of_sums: float
+    sum_of_maxes: float | None  # share of the host's capacity, highest, mean over hosts that have any
+    max_of_sums: float | None
 
     @property
     def pain_by_scheme(self) -> Pages:
@@ -70,14 +71,14 @@ def figures(hosts: Sequence[HostJudgement]) -> Figures:
         moved_in_windows=sum(window.guests_up + window.guests_down for window in windows),
         refused_while_free=_refused_while_free(guests),
         refused_without=sum(one.pages - one.pages_while_free for guest in guests for one in guest.refused),
-        swapped=_charged(guests, lambda guest: guest.swapped),
-        oom_kills=_charged(guests, lambda guest: guest.oom_kills),
+        swapped=_charged(guests, swap_charged),
+        oom_kills=_charged(guests, kills_charged),
         gini_refused=_concentration(hosts, lambda guest: sum(one.pages for one in guest.refused)),
         gini_swapped=_concentration(hosts, lambda guest: guest.swapped),
         admitted=sum(launch.judgement in _ADMITTED for launch in launches),
         domains=fmean(host.marks.domains for host in hosts),
-        sum_of_maxes=round(fmean(host.marks.sum_of_maxes / host.marks.capacity for host in hosts), 6),
-        max_of_sums=round(fmean(host.marks.max_of_sums / host.marks.capacity for host in hosts), 6),
+        sum_of_maxes=_share(hosts, lambda marks: marks.sum_of_maxes),
+        max_of_sums=_share(hosts, lambda marks: marks.max_of_sums),
     )
 
 
@@ -97,10 +98,12 @@ def _refused_while_free(guests: Iterable[GuestJudgement]) -> dict[str, Pages]:
     return dict(sorted(pages.items()))
 
 
-def _charged(guests: Iterable[GuestJudgement], amount: Callable[[GuestJudgement], int]) -> dict[str, float]:
+def _charged(
+    guests: Iterable[GuestJudgement], charged: Callable[[GuestJudgement], Mapping[Cause, float]]
+) -> dict[str, float]:
     shares: dict[str, float] = {}
     for guest in guests:
-        for cause, share in charged(amount(guest), guest.refused).items():
+        for cause, share in charged(guest).items():
             shares[cause.value] = shares.get(cause.value, 0.0) + share
     return {cause: round(share, 3) for cause, share in sorted(shares.items())}
 
@@ -110,6 +113,12 @@ def _concentration(hosts: Iterable[HostJudgement], pain: Callable[[GuestJudgemen
     found = [gini(pain(guest) for guest in host.guests) for host in hosts]
     known = [value for value in found if value is not None]
     return round(fmean(known), 6) if known else None
+
+
+def _share(hosts: Iterable[HostJudgement], pages: Callable[[Marks], Pages]) -> float | None:
+    """None when dom0 and Xen have all of every host."""
+    found = [pages(host.marks) / host.marks.capacity for host in hosts if host.marks.capacity]
+    return round(fmean(found), 6) if found else None
 
 
 def flat(row: Struct) -> dict[str, float | None]:

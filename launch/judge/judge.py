@@ -56,9 +56,10 @@ def judge_host(
 ) -> HostJudgement:
     """Judge one host. Pure but for the stop watch.
 
-    build_time: emulated seconds for which a launch would have held its claim; None takes the median of the
-    builds in the evidence, and where there is none, the rest of the journal. EvidenceError for a journal that
-    is not what happened, UnknownError for one that cannot be replayed.
+    build_time: emulated seconds for which a launch would have held its claim (`launch.judge.build_time`);
+    None, where the scenario is not known, takes the median of the builds in the evidence, and where there is
+    none, the rest of the journal. EvidenceError for a journal that is not what happened, UnknownError for one
+    that cannot be replayed.
     """
     begun = perf_counter()
     if build_time is None:
@@ -107,6 +108,7 @@ class _Bench:
                 now = time
                 self._failures.clock(now)
                 self._fits.clock(now)
+                self._pain.deficits.clock(now)
             self._step(item, now)
 
     def _step(self, done: Done, now: Seconds | None) -> None:
@@ -116,6 +118,7 @@ class _Bench:
             self._windows.changed(change)
             self._fits.changed(change)
             self._failures.changed(change)
+            self._pain.deficits.changed(change)
         if type(done.one.operation.request) is MaxMem:
             self._pain.limited(done)
         if done.result.refusals or self._pain.unfinished:
@@ -160,9 +163,12 @@ class _Bench:
         judged: list[GuestJudgement] = []
         for key in sorted({*reports, *self._pain.sufferers()}):
             report = reports.get(key)
-            swapped, kills = (0, 0) if report is None else (report.swapped_out, report.oom_kills)
-            launch = self._launches.get(key)
-            judged.append(GuestJudgement(*key, launch, self._pain.of(key), swapped, kills))
+            said = (
+                (0, 0, 0)
+                if report is None
+                else (report.swapped_out, report.swapped_unrefused, report.oom_kills)
+            )
+            judged.append(GuestJudgement(*key, self._launches.get(key), self._pain.of(key), *said))
         return judged
 
 

@@ -16,6 +16,7 @@ from hypervisor.public.requests import Reply
 from hypervisor.public.units import DOMID_DOM0, Commit, Pages
 from launch.check.states import Done, UnderWay
 from launch.judge.cases import Key
+from launch.judge.deficit import Deficits
 from launch.judge.ledger import Ledger
 from launch.judge.verdict import Cause, Refused
 
@@ -44,6 +45,7 @@ class Pain:
         self._limits: dict[int, str] = {}
         """Who set max_pages of each domain last."""
         self._refused: dict[Key, dict[Cause, Refused]] = {}
+        self.deficits = Deficits()
         self.unfinished: dict[int, tuple[Key, Cause, Pages, Pages]] = {}
         """Operations that were refused an extent and have not answered yet."""
 
@@ -75,8 +77,9 @@ class Pain:
         request = one.operation.request
         if not isinstance(request, PopulatePhysmap | IncreaseReservation):
             return
-        rest = ((request.nr_extents - max(reply.ret, 0)) << request.extent_order) - counted
-        self._add(key, cause, rest, max(free - counted, 0), 0)
+        refused = (request.nr_extents - max(reply.ret, 0)) << request.extent_order
+        self._add(key, cause, refused - counted, max(free - counted, 0), 0)
+        self.deficits.refused(key, cause, refused)
 
     def _free(self, refusal: Refusal) -> Pages:
         """An extent that assign refused has left the free lists already, and goes back."""
@@ -133,7 +136,10 @@ class Pain:
 
     def of(self, key: Key) -> tuple[Refused, ...]:
         """What that domain was refused, worst cause first."""
-        causes = self._refused.get(key, {}).values()
+        deficits = self.deficits.of(key)
+        causes = [
+            replace(one, deficit=deficits.get(one.cause, 0)) for one in self._refused.get(key, {}).values()
+        ]
         return tuple(sorted(causes, key=lambda one: (-one.pages, one.cause)))
 
     def sufferers(self) -> Sequence[Key]:
@@ -154,14 +160,3 @@ def gini(values: Iterable[float]) -> float | None:
         return None
     weighted = sum(rank * value for rank, value in enumerate(ordered, start=1))
     return 2 * weighted / (count * total) - (count + 1) / count
-
-
-def charged(amount: float, refused: Sequence[Refused]) -> Mapping[Cause, float]:
-    """`amount` of swap or OOM kills shared over the causes in proportion to the pages refused for each.
-
-    A guest that was never refused anything swaps by its own demand, or because its driver came too late.
-    """
-    total = sum(one.pages for one in refused)
-    if not total:
-        return {Cause.DEMAND: amount} if amount else {}
-    return {one.cause: amount * one.pages / total for one in refused if amount}

@@ -92,7 +92,7 @@ class RunJudgement:
     def measure(self) -> str:
         """What "throughout" means here."""
         if self.build_time is None:
-            return "nothing was built: a claim is thought to be held to the end"
+            return "a claim is thought to be held to the end"
         return f"a claim is thought to be held for {self.build_time:.3g} s, the median build"
 
     def rows(self) -> Iterator[tuple[str, ...]]:

@@ -117,6 +117,7 @@ class Refused(Struct, frozen=True):
     commit: Commit
     free: Pages  # on the free lists then
     by: str  # whose action it was: "claim of domain 7 (launch 3): 393,184 pages", ...
+    deficit: Pages = 0  # what its balloon was left without, the same pages asked for again counted once
 
 
 class GuestJudgement(Struct, frozen=True):
@@ -127,6 +128,7 @@ class GuestJudgement(Struct, frozen=True):
     launch: int | None  # the order that built it; None for a resident
     refused: tuple[Refused, ...]
     swapped: Pages = 0
+    swapped_unrefused: Pages = 0  # of these, before its balloon was refused anything
     oom_kills: int = 0
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 
 from hypervisor.core.steps import Caller
 from hypervisor.public.domctl import CreateDomain, DestroyDomain, MaxMem, Physinfo
 from hypervisor.public.memory import ClaimPages
 from hypervisor.public.orders import Stage
+from launch.judge.deficit import kills_charged, swap_charged
 from launch.judge.figures import figures, flat
-from launch.judge.pain import charged, gini
+from launch.judge.pain import gini
 from launch.judge.report import RunJudgement
-from launch.judge.verdict import Cause, Judgement, Refused
+from launch.judge.verdict import Cause, GuestJudgement, Judgement, Marks, Refused
 from tests.launch.journals import TOOLSTACK, HandMade
 
 
@@ -288,13 +290,53 @@ def test_concentration_is_ginis() -> None:
     assert gini([0, 0]) is None and gini([]) is None
 
 
-def test_swap_is_charged_in_proportion_to_what_was_refused() -> None:
-    """Three quarters of the pages refused by a clamp: three quarters of the swap is charged to it."""
-    clamp = Refused(Cause.CLAMP, 1, 300, 1, 300, 1, 1, 300, "")
-    empty = Refused(Cause.EMPTY, 1, 100, 0, 0, 2, 2, 0, "")
-    assert charged(80, (clamp, empty)) == {Cause.CLAMP: 60.0, Cause.EMPTY: 20.0}
-    assert charged(80, ()) == {Cause.DEMAND: 80}
-    assert charged(0, ()) == {} == charged(0, (clamp,))
+def test_swap_is_charged_up_to_the_deficits_that_refusals_left() -> None:
+    """Each cause pays for what it left missing and for nothing beyond it, nor for what was swapped before."""
+    clamp = Refused(Cause.CLAMP, 9, 2700, 9, 2700, 1, 1, 300, "", deficit=30)
+    empty = Refused(Cause.EMPTY, 1, 100, 0, 0, 2, 2, 0, "", deficit=10)
+
+    def charges(swapped: int, before: int = 0, kills: int = 0) -> dict[str, float]:
+        guest = GuestJudgement(1, 1, None, (clamp, empty), swapped, before, kills)
+        found = kills_charged(guest) if kills else swap_charged(guest)
+        return {cause.value: round(amount, 6) for cause, amount in found.items()}
+
+    assert charges(80) == {"clamp": 30.0, "empty heap": 10.0, "demand": 40.0}
+    assert charges(20) == {"clamp": 15.0, "empty heap": 5.0}
+    assert charges(80, before=60) == {"clamp": 15.0, "empty heap": 5.0, "demand": 60.0}
+    assert charges(80, before=80) == {"demand": 80.0}
+    assert charges(80, kills=8) == {"clamp": 3.0, "empty heap": 1.0, "demand": 4.0}
+    assert charges(0, kills=8) == {"clamp": 6.0, "empty heap": 2.0}
+    assert charges(0) == {}
+    assert swap_charged(GuestJudgement(1, 1, None, (), 80)) == {Cause.DEMAND: 80}
+
+
+def test_pages_refused_again_are_no_new_deficit() -> None:
+    """A driver asks for the same 300 pages until it has them; what more it asks for then is new."""
+    lab = HandMade()
+    guest = lab.domain(1000, 2000)
+    lab.limit(guest, 1000)
+    for second in (2.0, 4.0, 8.0):
+        assert lab.grow(guest, 300) == 0
+        lab.clock(second)
+    lab.limit(guest, 1100)
+    assert lab.grow(guest, 350) == 100  # 50 more are missing, 100 fewer of the 300
+    lab.clock(16.0)
+    lab.shrink(guest, 50)
+    assert lab.grow(guest, 90) == 50  # another wave: 40 of its own
+    lab.clock(20.0)
+    assert lab.grow(guest, 25) == 0 and lab.grow(guest, 35) == 0  # two calls of one attempt: 60
+    lab.clock(30.0)
+    (refused,) = lab.judge().guests[0].refused
+    assert (refused.times, refused.pages) == (7, 3 * 300 + 250 + 40 + 60)
+    assert refused.deficit == 300 + 50 + 40 + 20
+
+
+def test_a_host_that_dom0_fills_has_no_shares() -> None:
+    """Capacity 0 divides nothing."""
+    judged = replace(HandMade().judge(), marks=Marks(0, 0, 0, 0))
+    row = figures([judged])
+    assert row.sum_of_maxes is None and flat(row)["max_of_sums"] is None
+    assert ("sum of maxes / capacity", "-") in set(RunJudgement(None, {"mine": (judged,)}).rows())
 
 
 def test_the_report_names_every_wrong_decision_with_its_witness() -> None:
