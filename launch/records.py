@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -12,6 +12,7 @@ from msgspec import Struct
 from hypervisor.public.orders import LaunchOrder, Outcome
 from hypervisor.public.units import Pages, Seconds
 
+T = TypeVar("T")
 ORDERS: Final = "orders.jsonl"
 OUTCOMES: Final = "outcomes.jsonl"
 
@@ -26,6 +27,10 @@ class Ordered(Struct, frozen=True):
     builder: str
     vcpus: int
     lifetime: Seconds | None = None
+
+
+class RecordError(msgspec.DecodeError):
+    """A line that no run wrote: the file, the number of the line and what is wrong with it."""
 
 
 _ORDERED: Final = msgspec.json.Decoder(Ordered)
@@ -59,23 +64,33 @@ def outcome_line(outcome: Outcome) -> bytes:
 
 
 def read_orders(folder: Path) -> tuple[Ordered, ...]:
-    """orders.jsonl; none when there is no such file. msgspec.DecodeError for what is no order."""
-    return orders_of(_content(folder / ORDERS))
+    """orders.jsonl; none when there is no such file. RecordError for what is no order."""
+    return orders_of(_content(folder / ORDERS), str(folder / ORDERS))
 
 
 def read_outcomes(folder: Path) -> tuple[Outcome, ...]:
-    """outcomes.jsonl; none when there is no such file. msgspec.DecodeError for what is no outcome."""
-    return outcomes_of(_content(folder / OUTCOMES))
+    """outcomes.jsonl; none when there is no such file. RecordError for what is no outcome."""
+    return outcomes_of(_content(folder / OUTCOMES), str(folder / OUTCOMES))
 
 
-def orders_of(content: bytes) -> tuple[Ordered, ...]:
-    """As `read_orders`, from the file's content."""
-    return tuple(_ORDERED.decode(line) for line in _lines(content))
+def orders_of(content: bytes, file: str = ORDERS) -> tuple[Ordered, ...]:
+    """As `read_orders`, from the file's content; `file` is what errors call it."""
+    return _decoded(_ORDERED, content, file)
 
 
-def outcomes_of(content: bytes) -> tuple[Outcome, ...]:
-    """As `read_outcomes`, from the file's content."""
-    return tuple(_OUTCOME.decode(line) for line in _lines(content))
+def outcomes_of(content: bytes, file: str = OUTCOMES) -> tuple[Outcome, ...]:
+    """As `read_outcomes`, from the file's content; `file` is what errors call it."""
+    return _decoded(_OUTCOME, content, file)
+
+
+def _decoded(decoder: msgspec.json.Decoder[T], content: bytes, file: str) -> tuple[T, ...]:
+    found: list[T] = []
+    for number, line in _lines(content):
+        try:
+            found.append(decoder.decode(line))
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise RecordError(f"{file}, line {number}: not what a run leaves: {error}") from error
+    return tuple(found)
 
 
 def _append(path: Path, line: bytes) -> None:
@@ -87,6 +102,6 @@ def _content(path: Path) -> bytes:
     return path.read_bytes() if path.exists() else b""
 
 
-def _lines(content: bytes) -> Iterator[bytes]:
-    """Whole lines; one that its writer was killed in is left out."""
-    return (line for line in content.split(b"\n")[:-1] if line)
+def _lines(content: bytes) -> Iterator[tuple[int, bytes]]:
+    """Whole lines, numbered from 1; one that its writer was killed in is left out."""
+    return ((number, line) for number, line in enumerate(content.split(b"\n")[:-1], start=1) if line)

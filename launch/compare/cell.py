@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Final
 
 import msgspec
@@ -22,6 +21,7 @@ from launch.cluster.plans import plan_guests
 from launch.cluster.run import run_host, run_hosts
 from launch.compare.variants import Variant
 from launch.errors import UsageError
+from launch.judge.build_time import planned_build_time
 from launch.judge.evidence import files_evidence, folder_evidence, journal_stream
 from launch.judge.figures import figures, flat
 from launch.judge.judge import judge_stream
@@ -106,17 +106,15 @@ class _Ran:
         return {**found, **{f"{OVER_HOSTS}{name}": value for name, value in over.items()}}
 
 
-def planned_build_time(scenario: Scenario, arrivals: Sequence[Arrival]) -> Seconds | None:
-    """Median of pages over pace: a measure that is the same for every scheme, whatever it builds."""
-    pace = scenario.toolstack.pages_per_second
-    return median(one.pages / pace for one in arrivals) if arrivals else None
+def _build_time(scenario: Scenario, arrivals: Sequence[Arrival]) -> Seconds | None:
+    return planned_build_time((one.pages for one in arrivals), scenario.toolstack.pages_per_second)
 
 
 def _one(task: Task, say: Callable[[str], None]) -> _Ran:
     scenario, scheme = task.variant.loaded.scenario, task.variant.scheme
     guests, arrivals = plan_guests(scenario, task.repeat), plan_arrivals(scenario, task.repeat)
     plan = HostPlan(scenario, task.repeat, guests, arrivals)
-    build_time = planned_build_time(scenario, arrivals)
+    build_time = _build_time(scenario, arrivals)
     if not task.real:
         virtual = run_virtual(plan, scheme)
         return _Ran([virtual], [_judged(virtual, scheme, build_time)])
@@ -130,7 +128,7 @@ def _one(task: Task, say: Callable[[str], None]) -> _Ran:
 def _several(task: Task, say: Callable[[str], None]) -> _Ran:
     scenario, scheme = task.variant.loaded.scenario, task.variant.scheme
     plan = plan_cluster(scenario, task.repeat, Plugins())
-    build_time = planned_build_time(scenario, plan.arrivals)
+    build_time = _build_time(scenario, plan.arrivals)
     names = host_names(scenario)
     if task.real:
         results = Results(task.out / "runs" / task.variant.folder)

@@ -18,12 +18,11 @@ from launch.check.finding import EvidenceError, UnknownError
 from launch.check.host import JOURNAL
 from launch.check.run import host_folders
 from launch.errors import UsageError
-from launch.judge.cases import build_times, median_build_time
+from launch.judge.build_time import folders_build_time
 from launch.judge.evidence import EvidenceFault, folder_evidence
 from launch.judge.judge import judge_stream
 from launch.judge.report import RunJudgement
 from launch.judge.verdict import HostJudgement
-from launch.records import read_outcomes
 from launch.results import path_name
 
 ALONE: Final = 4 << 20
@@ -64,13 +63,14 @@ def _line(host: HostJudgement) -> str:
 
 
 def _build_time(folders: Sequence[Path]) -> Seconds | None:
-    times: list[Seconds] = []
-    for folder in folders:
-        try:
-            times += build_times(read_outcomes(folder))
-        except EvidenceFault as error:
-            raise UsageError(f"{folder}/outcomes.jsonl: not what a run leaves: {error}") from error
-    return median_build_time(times)
+    try:
+        return folders_build_time(folders)
+    except EvidenceFault as error:
+        raise UsageError(_damaged(error)) from error
+
+
+def _damaged(error: Exception) -> str:
+    return f"{error}: copy the folder anew from where it was run, or run it again"
 
 
 def _one(run: Path, build_time: Seconds | None, folder: Path) -> HostJudgement:
@@ -79,10 +79,14 @@ def _one(run: Path, build_time: Seconds | None, folder: Path) -> HostJudgement:
         evidence = folder_evidence(folder)
         if evidence.outcomes and not evidence.orders:
             raise UsageError(f"{folder}: no orders.jsonl: only runs of this version on can be judged")
+        strange = {one.order for one in evidence.outcomes} - {one.order for one in evidence.orders}
+        if strange:
+            text = f"outcomes.jsonl tells of order {min(strange)}, which orders.jsonl does not know"
+            raise UsageError(_damaged(ValueError(f"{folder}: {text}")))
         with (folder / JOURNAL).open("rb") as journal:
             return judge_stream(journal, evidence, name, build_time)
     except EvidenceFault as error:
-        raise UsageError(f"{folder}: not what a run leaves: {error}") from error
+        raise UsageError(_damaged(error)) from error
     except OSError as error:
         raise UsageError(f"{folder}/{JOURNAL}: {error.strerror}: nothing can be judged without it") from error
     except (EvidenceError, UnknownError, JournalError) as error:

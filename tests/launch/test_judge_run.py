@@ -70,7 +70,7 @@ def test_a_run_with_clock_notes_is_valid_and_a_moved_note_is_found(run: Path, tm
     assert report.findings and report.findings[0].kind in (Kind.DAMAGED, Kind.REORDERED)
 
 
-@pytest.mark.parametrize("damage", ["journal", "orders", "outcomes", "absent"])
+@pytest.mark.parametrize("damage", ["journal", "orders", "outcomes", "strange", "absent"])
 def test_what_cannot_be_judged_is_said_in_one_line(run: Path, tmp_path: Path, damage: str) -> None:
     """Damaged or missing files: exit code 2 and one line that names the file or the cure."""
     host = Path(shutil.copytree(run / "naive" / "1" / "host0", tmp_path / "host0"))
@@ -81,10 +81,20 @@ def test_what_cannot_be_judged_is_said_in_one_line(run: Path, tmp_path: Path, da
         (host / "orders.jsonl").unlink()
     elif damage == "outcomes":
         (host / "outcomes.jsonl").write_text("{}\n", encoding="utf-8")
+    elif damage == "strange":
+        (host / "orders.jsonl").write_bytes((host / "orders.jsonl").read_bytes().split(b"\n")[0] + b"\n")
     else:
         shutil.rmtree(host)
     done = claimlab("judge", host)
     assert done.returncode == 2 and not done.stdout
     last = done.stderr.strip().splitlines()[-1]
-    named = {"journal": "claimlab check", "orders": "orders.jsonl", "outcomes": "outcomes.jsonl"}
+    if damage in ("outcomes", "strange"):
+        assert ("line 1" if damage == "outcomes" else "tells of order") in last
+        assert "copy the folder anew" in last
+    named = {
+        "journal": "claimlab check",
+        "orders": "orders.jsonl",
+        "outcomes": "outcomes.jsonl",
+        "strange": "order 2",
+    }
     assert named.get(damage, "name one that claimlab run left") in last
