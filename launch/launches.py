@@ -24,6 +24,10 @@ class Verdict(StrEnum):
     UNANSWERED = "unanswered"  # no word at all: the toolstack died, or the run ended first
 
 
+ADMITTED: Final = (Verdict.BUILT, Verdict.FAILED_LATE, Verdict.UNSETTLED)
+"""The scheme promised the memory, whatever came of it: the one meaning of `admitted` in every figure."""
+
+
 @dataclass(frozen=True)
 class Launch:
     """One order and its end.
@@ -43,8 +47,8 @@ class Launch:
 
     @property
     def admitted(self) -> bool:
-        """The scheme promised the memory, whatever came of it."""
-        return self.verdict in (Verdict.BUILT, Verdict.FAILED_LATE, Verdict.UNSETTLED)
+        """The scheme promised the memory."""
+        return self.verdict in ADMITTED
 
 
 def fold(ordered_at: Mapping[int, Seconds], outcomes: Iterable[Outcome]) -> tuple[Launch, ...]:

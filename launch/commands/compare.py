@@ -20,16 +20,15 @@ from launch.commands.options import (
     SetOption,
     scheme_names,
 )
+from launch.compare.choice import Choice, parse_choice
 from launch.compare.folder import open_comparison
-from launch.compare.report import SHOWN, Comparison
+from launch.compare.report import TOO_FEW, Comparison
 from launch.compare.run import DOCUMENT, compare_variants
 from launch.compare.variants import Variant, parse_sweep, variants
 from launch.errors import UsageError
-from launch.judge.figures import Figures
 from launch.scenario.load import load_scenario
 from launch.scenario.world import check_behaviour, check_traces
 from launch.simulate.run import check_simulation
-from launch.summary import SchemeSummary
 
 SweepOption = Annotated[
     list[str] | None,
@@ -41,7 +40,12 @@ RepeatsOption = Annotated[int, typer.Option(min=1, metavar="N", help="Repeats, e
 JobsOption = Annotated[str, typer.Option(metavar="N", help="Cells run at a time; auto is as many as cpus.")]
 RealOption = Annotated[bool, typer.Option("--real", help="With real processes, one cell at a time.")]
 BestOption = Annotated[
-    str | None, typer.Option("--best", metavar="FIGURE", help="Show each scheme where this figure is least.")
+    str | None,
+    typer.Option(
+        "--best",
+        metavar="FIGURE",
+        help="Show each scheme at its best setting by this figure (highest:FIGURE or lowest:FIGURE).",
+    ),
 ]
 
 
@@ -65,8 +69,7 @@ def compare(
     for one in found:
         _check(one, real)
     workers = _workers(jobs)
-    if best is not None:
-        _known(best)
+    choice = None if best is None else _choice(best, repeats)
     folder = open_comparison(base, out, real)
     with _progress() as bar:
         task = bar.add_task("", total=repeats * len(found))
@@ -78,11 +81,13 @@ def compare(
             real=real,
             advance=lambda text: bar.update(task, advance=1, description=text),
         )
-    shown = comparison if best is None else _best(comparison, best)
+    shown = comparison if choice is None else _best(comparison, choice)
     _show(shown, json)
     if not json:
         print(folder / DOCUMENT)
-    raise typer.Exit(0 if comparison.valid else 1)
+    if not comparison.valid:
+        raise typer.Exit(1)
+    raise typer.Exit(2 if comparison.distrusted else 0)
 
 
 def _check(variant: Variant, real: bool) -> None:
@@ -99,17 +104,17 @@ def _workers(jobs: str) -> int:
     return int(jobs)
 
 
-def _known(figure: str) -> None:
+def _choice(text: str, repeats: int) -> Choice:
     """A typing error is told before the first cell is run, as far as it can be."""
-    roots = {*Figures.__struct_fields__, *SchemeSummary.__struct_fields__, "over_hosts"}
-    if figure.partition(".")[0] not in roots:
-        raise UsageError(f"--best {figure}: no such figure: one of {', '.join(name for name, _ in SHOWN)}")
+    if repeats < 2:
+        raise UsageError(TOO_FEW)
+    return parse_choice(text)
 
 
-def _best(comparison: Comparison, figure: str) -> Comparison:
-    if figure not in comparison.figures():
-        raise UsageError(f"--best {figure}: no such figure: one of {', '.join(name for name, _ in SHOWN)}")
-    return comparison.best(figure)
+def _best(comparison: Comparison, choice: Choice) -> Comparison:
+    if choice.figure not in comparison.figures():
+        raise UsageError(f"--best {choice.figure}: no cell has it: one of {', '.join(comparison.figures())}")
+    return comparison.best(choice)
 
 
 def _progress() -> Progress:
@@ -131,3 +136,7 @@ def _show(comparison: Comparison, json: bool) -> None:
     console.print(comparison.table())
     for line in comparison.violations():
         console.print(f"violation: {line}", markup=False)
+    for line in comparison.distrusted:
+        console.print(f"not used: {line}", markup=False)
+    if comparison.distrusted:
+        console.print("the same command runs these cells once more")

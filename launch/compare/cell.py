@@ -34,6 +34,7 @@ from launch.scenario.scenes import host_names
 from launch.simulate.host_run import VirtualResult, run_virtual
 from launch.simulate.hosts_run import run_virtual_hosts
 from launch.summary import summarise
+from launch.trust import distrust, lags_of, time_scale
 
 CELLS: Final = "cells"
 OVER_HOSTS: Final = "over_hosts."
@@ -47,6 +48,8 @@ class Cell(Struct, frozen=True, forbid_unknown_fields=True):
     repeat: int
     violations: tuple[str, ...]  # none in a valid cell
     figures: dict[str, float | None]
+    distrust: str = ""
+    """Why a real run's timings cannot be trusted (`launch.trust`): its figures are not used."""
 
 
 _CELL: Final = msgspec.json.Decoder(Cell)
@@ -67,9 +70,10 @@ class Task:
         return self.out / CELLS / self.variant.folder / f"{self.repeat}.json"
 
     def finished(self) -> Cell | None:
-        """The cell when it has been run before; UsageError when its file is none."""
+        """The cell when it has been run before and can be trusted; UsageError when its file is none."""
         try:
-            return _CELL.decode(self.path.read_bytes())
+            cell = _CELL.decode(self.path.read_bytes())
+            return None if cell.distrust else cell
         except FileNotFoundError:
             return None
         except msgspec.DecodeError as error:
@@ -80,12 +84,20 @@ def run_cell(task: Task, say: Callable[[str], None] = lambda _: None) -> Cell:
     """Run and judge it, and leave its file, whole or not at all."""
     ran = (_several if task.variant.loaded.scenario.hosts else _one)(task, say)
     violations = tuple(line for one in ran.results for line in one.violations)
-    cell = Cell(task.variant.name, task.repeat, violations, ran.figures())
+    why = distrusted(task.variant.loaded.scenario, ran.results)
+    cell = Cell(task.variant.name, task.repeat, violations, ran.figures(), why)
     task.path.parent.mkdir(parents=True, exist_ok=True)
     partial = task.path.with_suffix(f".{os.getpid()}.partial")
     partial.write_bytes(msgspec.json.format(msgspec.json.encode(cell)) + b"\n")
     partial.replace(task.path)
     return cell
+
+
+def distrusted(scenario: Scenario, results: Sequence[HostResult]) -> str:
+    """The first reason; "" when there is none, and for virtual runs, which no load disturbs."""
+    scale = time_scale(scenario)
+    found = (distrust(lags_of(one), scenario.speed, scale) for one in results)
+    return next((reason for reason in found if reason), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +113,8 @@ class _Ran:
         launches = [launch for one in self.results for launch in fold(one.ordered_at, one.outcomes)]
         reports = [report for one in self.results for report in one.reports]
         leftovers = [line for one in self.results for line in one.leftovers]
-        found = {**flat(summarise(launches, reports, leftovers)), **flat(figures(self.judgements))}
+        # Both know admitted and oom_kills, and mean the same by them; the judge rounds what it charges.
+        found = {**flat(figures(self.judgements)), **flat(summarise(launches, reports, leftovers))}
         over = {} if self.over_hosts is None else flat(self.over_hosts)
         return {**found, **{f"{OVER_HOSTS}{name}": value for name, value in over.items()}}
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, cast
 
+from launch.build import build
 from launch.errors import UsageError
 from launch.results import RUNS, resolved
 from launch.scenario.load import Loaded
@@ -14,6 +17,8 @@ from launch.scenario.load import Loaded
 HEADER: Final = "comparison-of.json"
 FREE: Final = ("schemes", "repeats")
 """What may differ when a comparison is picked up: more columns, more repeats."""
+_DERIVED: Final = MappingProxyType({"scenario_sha256": ""})
+"""For readers; a difference is told by the key that differs."""
 
 
 def open_comparison(loaded: Loaded, out: Path | None, real: bool) -> Path:
@@ -21,8 +26,9 @@ def open_comparison(loaded: Loaded, out: Path | None, real: bool) -> Path:
     scenario = loaded.scenario
     kind = "real" if real else "virtual"
     path = RUNS / f"compare-{scenario.name}-{kind}-{scenario.seed}" if out is None else out
-    header = {"kind": kind, **json.loads(resolved(loaded))}
-    header = {key: value for key, value in header.items() if key not in FREE}
+    settled = {key: value for key, value in json.loads(resolved(loaded)).items() if key not in FREE}
+    digest = sha256(json.dumps(settled, sort_keys=True).encode()).hexdigest()
+    header = {"kind": kind, "claimlab": build(), "scenario_sha256": digest, **settled}
     file = path / HEADER
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -36,9 +42,14 @@ def open_comparison(loaded: Loaded, out: Path | None, real: bool) -> Path:
         raise UsageError(f"{path}: {error.strerror or error}: choose another folder with --out") from error
     except ValueError as error:
         raise UsageError(f"{file}: no comparison's: {error}: choose another folder with --out") from error
-    changed = next(_differences(before, header, ""), None)
+    cure = "choose another folder with --out, or remove this one"
+    if not isinstance(before, dict) or cast(dict[str, Any], before).get("claimlab") != header["claimlab"]:
+        was = cast(dict[str, Any], before).get("claimlab") if isinstance(before, dict) else None
+        text = f"begun by another version of claimlab ({was or 'unknown'}; this is {header['claimlab']})"
+        raise UsageError(f"{path}: {text}: {cure}")
+    changed = next(_differences({**before, **_DERIVED}, {**header, **_DERIVED}, ""), None)
     if changed is not None:
-        raise UsageError(f"{path}: begun with another scenario ({changed}): choose another folder with --out")
+        raise UsageError(f"{path}: begun with another scenario ({changed}): {cure}")
     return path
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 from rich.table import Table
 
 from launch.compare.cell import OVER_HOSTS, Cell
+from launch.compare.choice import Choice
 from launch.compare.statistics import CONFIDENCE, Difference, Estimate, difference, estimate
+from launch.errors import UsageError
 
 SHOWN: Final = (
     ("admitted", "admitted"),
@@ -36,6 +38,9 @@ SHOWN: Final = (
 )
 
 
+TOO_FEW: Final = "--best chooses on one half of the repeats and shows the other: --repeats 2 at least"
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """One variant."""
@@ -49,6 +54,16 @@ class Column:
         """One figure, by repeat."""
         return {repeat: cell.figures.get(figure, 0.0) for repeat, cell in self.cells.items()}
 
+    def of(self, repeats: Collection[int]) -> Column:
+        """These repeats alone."""
+        cells = {repeat: cell for repeat, cell in self.cells.items() if repeat in repeats}
+        return Column(self.name, self.scheme, cells)
+
+    def mean(self, figure: str) -> float | None:
+        """None when no repeat has it."""
+        found = self.estimate(figure)
+        return None if found is None else found.mean
+
     def estimate(self, figure: str) -> Estimate | None:
         """None when no repeat has it."""
         known = [value for value in self.values(figure).values() if value is not None]
@@ -61,21 +76,33 @@ class Comparison:
 
     heading: str
     columns: Sequence[Column]
-    missing: Sequence[str] = field(default_factory=list[str])
+    distrusted: Sequence[str] = ()
+    """Real runs whose timings cannot be trusted, a line each: no figure of theirs is in any column."""
+    choice: Choice | None = None
+    """By what each scheme's setting was chosen, on other repeats than those shown."""
 
     @property
     def valid(self) -> bool:
         """No cell broke an invariant."""
         return not any(cell.violations for column in self.columns for cell in column.cells.values())
 
-    def best(self, figure: str) -> Comparison:
-        """Each scheme at the setting with the lowest mean of that figure."""
+    def best(self, choice: Choice) -> Comparison:
+        """Each scheme at its best setting by that figure: chosen on odd repeats, shown on even ones.
+
+        The setting that did best on some seeds did so partly by luck; on others it shows what it is worth.
+        UsageError with fewer than two repeats.
+        """
+        repeats = sorted({repeat for column in self.columns for repeat in column.cells})
+        chosen_on, shown_on = [one for one in repeats if one % 2], [one for one in repeats if not one % 2]
+        if not chosen_on or not shown_on:
+            raise UsageError(TOO_FEW)
         chosen: dict[str, Column] = {}
         for column in self.columns:
-            now, was = _mean(column, figure), chosen.get(column.scheme)
-            if was is None or now < _mean(was, figure):
+            now, was = column.of(chosen_on), chosen.get(column.scheme)
+            if was is None or choice.prefers(now.mean(choice.figure), was.of(chosen_on).mean(choice.figure)):
                 chosen[column.scheme] = column
-        return Comparison(f"{self.heading}, each at its least {figure}", list(chosen.values()), self.missing)
+        heading = f"{self.heading}, each at its {choice}: chosen on odd repeats, shown on even ones"
+        return Comparison(heading, [one.of(shown_on) for one in chosen.values()], choice=choice)
 
     def difference(self, column: Column, figure: str) -> Difference | None:
         """To the first column."""
@@ -98,6 +125,8 @@ class Comparison:
             "valid": self.valid,
             "confidence": CONFIDENCE,
             "baseline": self.columns[0].name,
+            "chosen_by": None if self.choice is None else str(self.choice),
+            "distrusted": list(self.distrusted),
             "variants": [
                 {
                     "name": column.name,
@@ -151,11 +180,6 @@ class Comparison:
         if found.low is None or found.high is None or found.low == found.high:
             return text
         return f"{text}\n[{_number(found.low)}, {_number(found.high)}]"
-
-
-def _mean(column: Column, figure: str) -> float:
-    found = column.estimate(figure)
-    return float("inf") if found is None else found.mean
 
 
 def _number(value: float) -> str:

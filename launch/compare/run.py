@@ -40,7 +40,7 @@ def compare_variants(
     for task, cell in _run(missing, 1 if real else jobs):
         cells[task.variant.name, task.repeat] = cell
         advance(f"{task.variant.name}, repeat {task.repeat}")
-    return _fold(out, variants, cells, real)
+    return fold(out, variants, cells, real)
 
 
 def _run(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, Cell]]:
@@ -63,18 +63,30 @@ def _end_on_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _fold(
+def fold(
     out: Path, variants: Sequence[Variant], cells: dict[tuple[str, int], Cell], real: bool
 ) -> Comparison:
+    """All cells as one comparison, which is left in `out`; those that cannot be trusted are named only."""
     scenario = variants[0].loaded.scenario
     kind = "real processes" if real else "virtual time"
     columns = [
         Column(
-            one.name, one.scheme, {repeat: cell for (name, repeat), cell in cells.items() if name == one.name}
+            one.name,
+            one.scheme,
+            {
+                repeat: cell
+                for (name, repeat), cell in cells.items()
+                if name == one.name and not cell.distrust
+            },
         )
         for one in variants
     ]
+    distrusted = [
+        f"{name}, repeat {repeat}: {cell.distrust}"
+        for (name, repeat), cell in sorted(cells.items())
+        if cell.distrust
+    ]
     heading = f"{scenario.name}: release {scenario.release}, seed {scenario.seed}, {kind}"
-    comparison = Comparison(heading, columns)
+    comparison = Comparison(heading, columns, distrusted)
     (out / DOCUMENT).write_bytes(comparison.to_json())
     return comparison

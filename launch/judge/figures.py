@@ -13,6 +13,7 @@ from hypervisor.public.units import Pages
 from launch.judge.deficit import kills_charged, swap_charged
 from launch.judge.pain import gini
 from launch.judge.verdict import Cause, GuestJudgement, HostJudgement, Judgement, LaunchJudgement, Marks
+from launch.launches import ADMITTED
 from launch.percentile import percentile
 
 BY_SCHEME = (Cause.CLAIM, Cause.CLAMP, Cause.FREEZE, Cause.MEDIATOR)
@@ -39,7 +40,7 @@ class Figures(Struct, frozen=True):
     oom_kills: dict[str, float]
     gini_refused: float | None  # over guests, mean over hosts where anybody was refused anything
     gini_swapped: float | None
-    admitted: int  # launches
+    admitted: int  # launches, judged or not, as in summary.json
     domains: float  # most at once, mean over hosts
     sum_of_maxes: float | None  # share of the host's capacity, highest, mean over hosts that have any
     max_of_sums: float | None
@@ -75,14 +76,11 @@ def figures(hosts: Sequence[HostJudgement]) -> Figures:
         oom_kills=_charged(guests, kills_charged),
         gini_refused=_concentration(hosts, lambda guest: sum(one.pages for one in guest.refused)),
         gini_swapped=_concentration(hosts, lambda guest: guest.swapped),
-        admitted=sum(launch.judgement in _ADMITTED for launch in launches),
+        admitted=sum(launch.outcome in ADMITTED for launch in launches),
         domains=fmean(host.marks.domains for host in hosts),
         sum_of_maxes=_share(hosts, lambda marks: marks.sum_of_maxes),
         max_of_sums=_share(hosts, lambda marks: marks.max_of_sums),
     )
-
-
-_ADMITTED = (Judgement.GRANTED, Judgement.FALSE_GRANT, Judgement.OVERTAKEN)
 
 
 def _count(launches: Iterable[LaunchJudgement], judgement: Judgement) -> int:

@@ -9,18 +9,30 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from scipy import stats
 
-from launch.compare.cell import Cell
-from launch.compare.folder import open_comparison
+from hypervisor.public.lag import Lag
+from hypervisor.public.orders import Stage
+from launch.build import build
+from launch.cluster.host_plan import HostResult
+from launch.compare.cell import Cell, Task, distrusted, run_cell
+from launch.compare.choice import parse_choice
+from launch.compare.folder import HEADER, open_comparison
 from launch.compare.report import Column, Comparison
+from launch.compare.run import fold
 from launch.compare.statistics import difference, estimate
 from launch.compare.variants import parse_sweep, variants
 from launch.errors import UsageError
+from launch.judge.figures import figures
+from launch.launches import fold as launches_of
 from launch.scenario.load import load_scenario
+from launch.summary import summarise
 from tests.launch.cluster_runs import begin, claimlab, wait_until
+from tests.launch.journals import HandMade
 
 TINY = """
 name = "tiny"
@@ -135,8 +147,8 @@ def test_an_interrupted_comparison_goes_on(scenario: Path, tmp_path: Path) -> No
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
 
 
-def test_a_sweep_makes_a_column_of_every_value_and_best_chooses(scenario: Path, tmp_path: Path) -> None:
-    """A scheme's own parameter multiplies that scheme alone; --best shows each where the figure is least."""
+def test_a_sweep_makes_a_column_of_every_value(scenario: Path) -> None:
+    """A scheme's own parameter multiplies that scheme alone, one of the scenario multiplies all."""
     found = variants(
         str(scenario), (), None, ("claim", "clamp"), [parse_sweep("scheme.clamp.cuts=equal,proportional")]
     )
@@ -148,11 +160,74 @@ def test_a_sweep_makes_a_column_of_every_value_and_best_chooses(scenario: Path, 
     for bad in ("cuts", "=1", "cuts=", "cuts=a,,b"):
         with pytest.raises(UsageError, match="KEY=VALUE"):
             parse_sweep(bad)
-    columns = [
-        Column(name, name[0], {1: Cell(name, 1, (), {"pain": pain})})
-        for name, pain in (("a1", 5.0), ("a2", 3.0), ("b1", 9.0))
-    ]
-    assert [one.name for one in Comparison("x", columns).best("pain").columns] == ["a2", "b1"]
+
+
+def swept(figure: str, **values: list[float]) -> Comparison:
+    """Columns a1, a2 of scheme a, b1 of scheme b ...; a value a repeat."""
+    columns: list[Column] = []
+    for name, said in values.items():
+        cells = {number: Cell(name, number, (), {figure: one}) for number, one in enumerate(said, 1)}
+        columns.append(Column(name, name[0], cells))
+    return Comparison("x", columns)
+
+
+def test_the_best_setting_is_chosen_on_one_half_of_the_seeds_and_shown_on_the_other() -> None:
+    """A setting that was lucky on odd repeats is chosen, and shown with what it does on the even ones."""
+    lucky = swept("pages_swapped", a1=[5.0, 5.0, 5.0, 5.0], a2=[1.0, 9.0, 1.0, 9.0], b1=[7.0, 7.0, 7.0, 8.0])
+    best = lucky.best(parse_choice("pages_swapped"))
+    assert [one.name for one in best.columns] == ["a2", "b1"]
+    assert [one.mean("pages_swapped") for one in best.columns] == [9.0, 7.5]
+    assert [sorted(one.cells) for one in best.columns] == [[2, 4], [2, 4]]
+    assert best.as_json()["chosen_by"] == "lowest pages_swapped" and "odd repeats" in best.heading
+    with pytest.raises(UsageError, match="--repeats 2"):
+        swept("pages_swapped", a1=[1.0]).best(parse_choice("pages_swapped"))
+
+
+def test_what_is_best_depends_on_the_figure() -> None:
+    """More admitted launches are better, fewer swapped pages; where neither is, the user says which."""
+    admitted = swept("admitted", a1=[5.0, 5.0], a2=[1.0, 1.0])
+    assert [one.name for one in admitted.best(parse_choice("admitted")).columns] == ["a1"]
+    assert [one.name for one in admitted.best(parse_choice("lowest:admitted")).columns] == ["a2"]
+    assert parse_choice("refused_while_free.clamp").highest is False
+    for bad, named in (("launches", "highest:launches"), ("pian", "no such"), ("most:admitted", "no such")):
+        with pytest.raises(UsageError, match=named):
+            parse_choice(bad)
+
+
+def test_a_comparison_begun_by_another_version_is_refused(scenario: Path, tmp_path: Path) -> None:
+    """Cells of other code, or of nobody knows which, are not mixed in; the line names the cure."""
+    out = tmp_path / "out"
+    open_comparison(load_scenario(scenario), out, real=False)
+    header = json.loads((out / HEADER).read_text())
+    assert header["claimlab"] == build() and len(header["scenario_sha256"]) == 64
+    for was in ("0.0.9, code 0123456789ab", None):
+        (out / HEADER).write_text(json.dumps({**header, "claimlab": was}))
+        with pytest.raises(UsageError, match=r"another version of claimlab.*--out, or remove this one"):
+            open_comparison(load_scenario(scenario), out, real=False)
+
+
+def test_a_run_whose_timings_cannot_be_trusted_gives_no_figure(scenario: Path, tmp_path: Path) -> None:
+    """Its cell says why, is in no column and is run once more; a virtual run is trusted."""
+    (only,) = variants(str(scenario), (), None, ("claim",), ())
+    task = Task(tmp_path, only, 1, real=False)
+    cell = run_cell(task)
+    assert task.finished() == cell and not cell.distrust
+    late = HostResult(lags={"hypervisor": Lag(0.2, 0.3)})
+    assert "hypervisor woke up" in distrusted(only.loaded.scenario, [HostResult(), late])
+    task.path.write_bytes(msgspec.json.encode(replace(cell, distrust="too loaded")))
+    assert task.finished() is None
+    found = fold(tmp_path, [only], {("claim", 1): replace(cell, distrust="too loaded")}, real=True)
+    assert found.distrusted == ["claim, repeat 1: too loaded"] and not found.columns[0].cells
+
+
+def test_admitted_means_the_same_to_summary_and_judge() -> None:
+    """A launch admitted without naming a commit cannot be judged, and was admitted all the same."""
+    lab = HandMade()
+    lab.say(lab.order(10), Stage.ADMITTED, 1.0, commit=0)
+    lab.say(1, Stage.BUILT, 2.0)
+    judged = figures([lab.judge()])
+    assert (judged.judged, judged.admitted) == (0, 1)
+    assert judged.admitted == summarise(launches_of({1: 0.0}, lab.outcomes), (), ()).admitted
 
 
 @pytest.mark.long
