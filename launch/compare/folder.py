@@ -43,11 +43,12 @@ def open_comparison(loaded: Loaded, out: Path | None, real: bool) -> Path:
     except ValueError as error:
         raise UsageError(f"{file}: no comparison's: {error}: choose another folder with --out") from error
     cure = "choose another folder with --out, or remove this one"
-    if not isinstance(before, dict) or cast(dict[str, Any], before).get("claimlab") != header["claimlab"]:
-        was = cast(dict[str, Any], before).get("claimlab") if isinstance(before, dict) else None
-        text = f"begun by another version of claimlab ({was or 'unknown'}; this is {header['claimlab']})"
+    known: dict[str, Any] = cast(dict[str, Any], before) if isinstance(before, dict) else {}
+    if known.get("claimlab") != header["claimlab"]:
+        was = known.get("claimlab") or "unknown"
+        text = f"begun by another version of claimlab ({was}; this is {header['claimlab']})"
         raise UsageError(f"{path}: {text}: {cure}")
-    changed = next(_differences({**before, **_DERIVED}, {**header, **_DERIVED}, ""), None)
+    changed = next(_differences({**known, **_DERIVED}, {**header, **_DERIVED}, ""), None)
     if changed is not None:
         raise UsageError(f"{path}: begun with another scenario ({changed}): {cure}")
     return path
