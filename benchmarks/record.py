@@ -27,7 +27,7 @@ def guests_requests(journals: Iterable[Path]) -> dict[Kind, list[int]]:
     for journal in journals:
         with journal.open("rb") as file:
             for step in JournalReader(file).steps():
-                if step.request is not None and step.caller is not None and step.caller[0]:
+                if step.request is not None and step.caller[0]:
                     extents = getattr(step.request, "nr_extents", 1)
                     found.setdefault(kind_of(step.request), []).append(extents)
     return found

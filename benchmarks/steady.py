@@ -20,7 +20,8 @@ from hypervisor.core.host import HostConfig, new_host
 from hypervisor.core.machine import Machine, Operation
 from hypervisor.core.releases import release
 from hypervisor.core.steps import Caller
-from hypervisor.journal import HistoryWriter, JournalWriter
+from hypervisor.history import HistoryWriter
+from hypervisor.journal import JournalWriter
 from hypervisor.public.domctl import (
     CDF_HAP,
     CDF_HVM,
@@ -115,9 +116,8 @@ class Recorder:
             return False
         first = operation.first_commit == 0
         result = self._machine.step(operation)
-        caller = (party.caller.domid, party.caller.incarnation) if first else None
-        request = operation.request if first else None
-        self._journal.step(result.commit, operation.number, result.step, caller, request, result.reply)
+        caller = (party.caller.domid, party.caller.incarnation)
+        self._journal.step(operation.number, caller, operation.request if first else None, result.reply)
         if result.reply is None:
             return False
         self.operations += 1

@@ -21,7 +21,7 @@ from guests.kernel.kernel import GuestKernel
 from guests.report import GuestReport
 from guests.traces.errors import TraceError
 from hypervisor.edge import Clock, Edge, Identity, SharedEpoch, hang_stops, stop_on_sigterm
-from hypervisor.journal import HistoryWriter
+from hypervisor.history import HistoryWriter
 from hypervisor.public.points import Cells, PartyRules
 from hypervisor.public.world import World
 from hypervisor.session.bad_link import BadLinkSpec

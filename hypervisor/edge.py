@@ -19,7 +19,7 @@ from typing import Final, Protocol
 
 from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_delay
 
-from hypervisor.journal import HistoryWriter
+from hypervisor.history import HistoryWriter
 from hypervisor.lag import LagMeter
 from hypervisor.public.points import Cells, PartyRules, PartyStops
 from hypervisor.public.units import DomId, Seconds

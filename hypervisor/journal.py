@@ -1,67 +1,57 @@
-"""The journal of a host and the histories of its clients: append-only streams of msgpack objects.
+"""The journal of a host: every atomic step in commit order, on a stream of msgpack objects (`streams`).
 
-Journal: first a map, {"format": "claimlab-journal", "version": 1, ...what the writer was told}. Then
-one array per atomic step, in commit order:
-    [commit, operation, step, [domid, incarnation] | nil, request | nil, digest | nil, ret | nil]
-The caller and the request (as on the wire: [tag, fields...]) stand in an operation's first step only,
-digest and ret in its last. The digest is the CRC-32 of the core's reply as msgpack. Between them, for
-what has no commit number because it changed no book, arrays whose first element is text:
+After the header come blocks and notes. A block is what was done since the block before it, an array of six:
+    [commit, call, [Call, ...], [turn, ...], [ret, ...], digest]
+`commit` is that of its first step. The Calls are those taken in since, byte for byte as they came
+(`hypervisor.public.protocol`), the first of them the run's Call number `call`. There is a turn for each
+atomic step: the number of the Call whose request made it, negative when it was that request's last one. Of
+these there is a `ret` each, and the digest is the CRC-32 of the core's replies to them, an array of `Reply`
+as msgpack. A Call's requests run one after the other, so what each step did follows from a replay.
+Notes are for what has no commit number because it changed no book, arrays of three:
     [kind, real ms, {fields}]
 Of these ["clock", real ms, {"commit": n, "s": emulated}] says when commits were done: all up to n, and not
 yet those behind it; it stands at most once in a real millisecond, and only where there are new commits.
-Of both kinds of file is ["sum", 0, {"crc": ...}], the CRC-32 of every byte of the file before it,
-at least once in SUM_EVERY bytes and at a good end. It finds what rots; who forges can forge it too.
-History: a map {"format": "claimlab-history", ...}, then, with times in real nanoseconds:
-    ["invoked", ns, domid, incarnation, seq, [request, ...]]
-    ["returned", ns, domid, incarnation, seq, [[ret, first, last], ...] | wire error | ""]
-A writer killed in mid-record leaves a torn last record, which readers leave out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, BinaryIO, Final, NamedTuple, cast
+from collections.abc import Iterator, Mapping, Sequence
+from struct import Struct as Packer
+from typing import Any, BinaryIO, Final, NamedTuple
 from zlib import crc32
 
-import msgpack
 import msgspec
+from msgspec import Raw, Struct
 
+from hypervisor.public.protocol import Call, encode
 from hypervisor.public.requests import Reply, Request
 from hypervisor.public.units import Commit, DomId, Seconds
+from hypervisor.streams import StreamReader, StreamWriter
 
 JOURNAL_FORMAT: Final = "claimlab-journal"
-HISTORY_FORMAT: Final = "claimlab-history"
-VERSION: Final = 1
-LONG_BUFFER: Final = 1 << 16
-"""Bytes."""
-SUM_EVERY: Final = 1 << 18
-"""Bytes between two checksums."""
-RECORDS_HELD: Final = 256
-"""Records after which a reader forgets bytes that no checksum has asked for."""
-READ_AHEAD: Final = 1 << 14
-"""Bytes. What each open file costs a reader in memory: a run of a thousand guests has a thousand."""
-SUM: Final = "sum"
+VERSION: Final = 2
+LONG_BLOCK: Final = 4096
+"""Steps after which a block is worth a write of its own."""
 CLOCK: Final = "clock"
-_REQUEST: Final = msgspec.msgpack.Decoder(Request)
-"""Made once: msgspec.convert would look at the whole union anew for every request."""
+_ARRAY: Final = Packer(">BI").pack
+_ARRAY_32: Final = 0xDD
 
 
-class JournalError(Exception):
-    """The file is no journal, or no history, that this program can read."""
-
-
-class StepRecord(NamedTuple):
-    """One atomic step."""
+class Block(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The steps since the block before it."""
 
     commit: Commit
-    operation: int
-    step: str
-    caller: tuple[DomId, int] | None
-    """(domid, incarnation); None after the operation's first step, as is `request`."""
-    request: Request | None
-    digest: int | None
-    """None before the operation's last step, as is `ret`."""
-    ret: int | None
+    """Of the first step."""
+    call: int
+    """Number of the first Call in `calls`."""
+    calls: tuple[Call, ...]
+    """Taken in since the block before, in order of arrival."""
+    turns: tuple[int, ...]
+    """For each step the number of its Call; negative when it was its request's last step."""
+    rets: tuple[int, ...]
+    """Of the requests whose last step is among these."""
+    digest: int
+    """`replies_digest` of their replies."""
 
 
 class NoteRecord(NamedTuple):
@@ -72,253 +62,159 @@ class NoteRecord(NamedTuple):
     fields: dict[str, Any]
 
 
-class Invoked(NamedTuple):
-    """A client handed a Call over."""
+class StepRecord(NamedTuple):
+    """One atomic step, as far as the journal tells without a replay."""
 
-    time: int
-    domid: DomId
-    incarnation: int
-    seq: int
-    requests: tuple[Request, ...]
-
-
-class Returned(NamedTuple):
-    """A client learned a Call's outcome."""
-
-    time: int
-    domid: DomId
-    incarnation: int
-    seq: int
-    replies: tuple[tuple[int, Commit, Commit], ...]
-    """(ret, first, last) of each; empty when there is an error."""
-    error: str | None
-    """None when answered, a `WireError` value when it had no effect, "" when indefinite."""
+    commit: Commit
+    call: int
+    """Number of the Call."""
+    caller: tuple[DomId, int]
+    """(domid, incarnation)."""
+    request: Request | None
+    """With a request's first step only."""
+    ret: int | None
+    """With its last step only."""
 
 
-class StreamWriter:
-    """Records into a buffer, the buffer into a file."""
-
-    def __init__(self, file: BinaryIO, header: Mapping[str, object]) -> None:
-        self._file = file
-        self._buffer = bytearray()
-        self._crc = self._unsummed = 0
-        self._encoder = msgspec.msgpack.Encoder()
-        self._append(dict(header))
-        self.flush()
-
-    def _append(self, record: object) -> None:
-        self._encoder.encode_into(record, self._buffer, -1)
-
-    def is_long(self) -> bool:
-        """True when enough is buffered to be worth a write of its own."""
-        return len(self._buffer) > LONG_BUFFER
-
-    def flush(self) -> None:
-        """Hand everything to the operating system, so that it survives this process; a checksum when due."""
-        self._count(self._buffer)
-        if self._unsummed >= SUM_EVERY:
-            self._sum()
-        self._write()
-
-    def close(self) -> None:
-        """Flush with a checksum, and close the file."""
-        self.flush()
-        self._sum()
-        self._write()
-        self._file.close()
-
-    def _write(self) -> None:
-        if self._buffer:
-            self._file.write(self._buffer)
-            self._file.flush()
-            self._buffer.clear()
-
-    def _sum(self) -> None:
-        start = len(self._buffer)
-        self._append((SUM, 0, {"crc": self._crc}))
-        self._count(self._buffer[start:])
-        self._unsummed = 0
-
-    def _count(self, content: bytearray) -> None:
-        self._crc = crc32(content, self._crc)
-        self._unsummed += len(content)
+_ENCODER: Final = msgspec.msgpack.Encoder()
+_BLOCK: Final = msgspec.msgpack.Decoder(Block)
+_NOTE: Final = msgspec.msgpack.Decoder(tuple[str, int, dict[str, Any]])
+_BLOCK_HEAD: Final = 0x96
+"""An array of six."""
 
 
 class JournalWriter(StreamWriter):
-    """The hypervisor's side: one record per atomic step, flushed before the replies leave."""
+    """The hypervisor's side: flushed before the replies leave."""
 
     def __init__(self, file: BinaryIO, header: Mapping[str, object]) -> None:
         """`header` says what a replay needs (release, host)."""
+        self._frames: list[bytes] = []
+        self._turns: list[int] = []
+        self._replies: list[Reply] = []
+        self._calls = 0
+        """In blocks that are written."""
+        self._commits = 0
+        """Likewise."""
+        self._numbers: dict[int, int] = {}
         super().__init__(file, {"format": JOURNAL_FORMAT, "version": VERSION, **header})
 
+    def call(self, frame: bytes) -> int:
+        """Record a Call that was taken in, by its bytes; gives its number, counted from 1."""
+        self._frames.append(frame)
+        return self._calls + len(self._frames)
+
+    def turn(self, call: int, reply: Reply | None) -> None:
+        """Record a step, the next commit: of which Call, and the reply if it was its request's last one."""
+        if reply is None:
+            self._turns.append(call)
+        else:
+            self._turns.append(-call)
+            self._replies.append(reply)
+
     def step(
-        self,
-        commit: Commit,
-        operation: int,
-        step: str,
-        caller: tuple[DomId, int] | None,
-        request: Request | None,
-        reply: Reply | None,
+        self, operation: int, caller: tuple[DomId, int], request: Request | None, reply: Reply | None
     ) -> None:
-        """Record a step: `caller` and `request` with an operation's first, `reply` with its last."""
-        digest = ret = None
-        if reply is not None:
-            digest, ret = crc32(self._encoder.encode(reply)), reply.ret
-        record = (commit, operation, step, caller, request, digest, ret)
-        self._encoder.encode_into(record, self._buffer, -1)
+        """Record a step where there is no wire: `request` with a first one, `reply` with a last one."""
+        if request is not None:
+            self._numbers[operation] = self.call(encode(Call(*caller, operation, (request,))))
+        self.turn(self._numbers[operation] if reply is None else self._numbers.pop(operation), reply)
 
     def note(self, kind: str, time: int, fields: Mapping[str, object]) -> None:
         """Record something that changed no book."""
+        self._seal()
         self._append((kind, time, fields))
 
     def clock(self, time: int, commit: Commit, emulated: Seconds) -> None:
         """Record that the steps up to `commit` were done by now: real ms, and emulated seconds."""
         self.note(CLOCK, time, {"commit": commit, "s": emulated})
 
+    def is_long(self) -> bool:
+        """True when enough is buffered to be worth a write of its own."""
+        return len(self._turns) > LONG_BLOCK or super().is_long()
 
-class HistoryWriter(StreamWriter):
-    """A client's side; a `hypervisor.session.world.HistorySink`. The caller decides when to flush."""
+    def flush(self) -> None:
+        """Hand everything to the operating system."""
+        self._seal()
+        super().flush()
 
-    def __init__(self, file: BinaryIO, header: Mapping[str, object], clock_ns: Callable[[], int]) -> None:
-        """`clock_ns` is a clock that all processes of the machine share (CLOCK_MONOTONIC)."""
-        super().__init__(file, {"format": HISTORY_FORMAT, "version": VERSION, **header})
-        self._clock_ns = clock_ns
-
-    def invoked(self, domid: DomId, incarnation: int, seq: int, requests: tuple[Request, ...]) -> None:
-        """Record an invocation, now."""
-        self._append(("invoked", self._clock_ns(), domid, incarnation, seq, requests))
-
-    def returned(self, domid: DomId, incarnation: int, seq: int, replies: tuple[Reply, ...] | str) -> None:
-        """Record a return, now."""
-        outcome = replies if isinstance(replies, str) else [(r.ret, r.first, r.last) for r in replies]
-        self._append(("returned", self._clock_ns(), domid, incarnation, seq, outcome))
-
-
-class _SummedFile:
-    """A file that knows the CRC-32 of what was read of it, up to any place not yet asked for."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._held = bytearray()
-        self._crc = self._place = 0
-
-    def read(self, size: int) -> bytes:
-        """The next bytes."""
-        content = self._file.read(size)
-        self._held += content
-        return content
-
-    def through(self, place: int) -> int:
-        """The CRC-32 of the bytes before `place`, which may not fall."""
-        count = place - self._place
-        self._crc = crc32(self._held[:count], self._crc)
-        del self._held[:count]
-        self._place = place
-        return self._crc
-
-
-class StreamReader:
-    """Objects of a stream one after the other, in bounded memory."""
-
-    def __init__(self, file: BinaryIO, wanted: str) -> None:
-        self._wanted = wanted
-        self._summed = _SummedFile(file)
-        self._unpacker = msgpack.Unpacker(self._summed, read_size=READ_AHEAD, raw=False, strict_map_key=False)
-        self.place = 0
-        """Bytes from the start of the file to the end of the last whole record read."""
-        first = next(self.objects(), None)
-        header = cast(dict[str, Any], first) if isinstance(first, dict) else {}
-        if header.get("format") != wanted:
-            raise JournalError(f"not a {wanted}: give a file that this program wrote")
-        if header.get("version") != VERSION:
-            raise JournalError(f"{wanted} version {header.get('version')}: this program reads {VERSION}")
-        self.header = header
-
-    def objects(self) -> Iterator[Any]:
-        """The records as plain lists, checksums compared and included. JournalError at a damaged one."""
-        unpacker, start, count = self._unpacker, self.place, 0
-        try:
-            # The Unpacker ends its iteration at a torn record as at the end of the file.
-            for record in unpacker:
-                self.place = place = unpacker.tell()
-                if type(record) is list and record and record[0] == SUM:
-                    self._compare(record, start)
-                count += 1
-                if not count % RECORDS_HELD:
-                    self._summed.through(place)
-                start = place
-                yield record
-        except (ValueError, TypeError, OverflowError, msgpack.UnpackException) as error:
-            text = f"no {self._wanted}, or damaged after byte {self.place}: {error!r}"
-            raise JournalError(text) from error
-
-    def _compare(self, record: Any, start: int) -> None:
-        if record != [SUM, 0, {"crc": self._summed.through(start)}]:
-            raise JournalError(
-                f"the {start} bytes before it, or it, are not those that were written: {record}"
-            )
+    def _seal(self) -> None:
+        """Everything since the last block becomes a block."""
+        frames, turns, replies = self._frames, self._turns, self._replies
+        if not turns and not frames:
+            return
+        calls = Raw(_ARRAY(_ARRAY_32, len(frames)) + b"".join(frames))
+        rets = [reply.ret for reply in replies]
+        block = (self._commits + 1, self._calls + 1, calls, turns, rets, replies_digest(replies))
+        self._encoder.encode_into(block, self._buffer, -1)
+        self._commits += len(turns)
+        self._calls += len(frames)
+        frames.clear()
+        turns.clear()
+        replies.clear()
 
 
 class JournalReader(StreamReader):
-    """Iterates over a journal's `StepRecord`s and `NoteRecord`s."""
+    """A journal's `Block`s and `NoteRecord`s."""
 
     def __init__(self, file: BinaryIO) -> None:
         """Raises `JournalError` when it is none."""
-        super().__init__(file, JOURNAL_FORMAT)
+        super().__init__(file, JOURNAL_FORMAT, VERSION)
+
+    def records(self) -> Iterator[Block | NoteRecord]:
+        """One after the other. `JournalError` at a damaged one."""
+        for content in self.contents():
+            try:
+                if content[0] == _BLOCK_HEAD:
+                    yield _BLOCK.decode(content)
+                else:
+                    yield NoteRecord(*_NOTE.decode(content))
+            except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+                raise self.damaged(f"neither a block nor a note: {error}") from error
 
     def __iter__(self) -> Iterator[StepRecord | NoteRecord]:
-        for record in self.objects():
-            if record[0] == SUM:
+        """The same step by step. `JournalError` for turns of Calls that there are not."""
+        calls: dict[int, _Taken] = {}
+        for record in self.records():
+            if isinstance(record, NoteRecord):
+                yield record
                 continue
-            yield NoteRecord(*record) if isinstance(record[0], str) else step_record(record)
+            calls.update((number, _Taken(call)) for number, call in enumerate(record.calls, record.call))
+            rets = iter(record.rets)
+            for commit, turn in enumerate(record.turns, record.commit):
+                taken = calls.get(abs(turn))
+                if taken is None:
+                    raise self.damaged(f"commit {commit} is of Call {abs(turn)}, which is not there, or over")
+                ret = next(rets, None) if turn < 0 else None
+                yield taken.step(commit, abs(turn), turn < 0, ret)
+                if taken.done == len(taken.call.requests):
+                    del calls[abs(turn)]
 
     def steps(self) -> Iterator[StepRecord]:
         """The atomic steps alone."""
         return (record for record in self if isinstance(record, StepRecord))
 
 
-class HistoryReader(StreamReader):
-    """Iterates over a client's `Invoked` and `Returned`."""
+class _Taken:
+    """A Call with requests to come."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        """Raises `JournalError` when it is none."""
-        super().__init__(file, HISTORY_FORMAT)
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.done = 0
+        self._begun = False
 
-    def __iter__(self) -> Iterator[Invoked | Returned]:
-        for record in self.objects():
-            if record[0] == SUM:
-                continue
-            kind, time, domid, incarnation, seq, content = record
-            if kind == "invoked":
-                requests = tuple(to_request(one) for one in content)
-                yield Invoked(time, domid, incarnation, seq, requests)
-            elif isinstance(content, str):
-                yield Returned(time, domid, incarnation, seq, (), content)
-            else:
-                replies = tuple((ret, first, last) for ret, first, last in content)
-                yield Returned(time, domid, incarnation, seq, replies, None)
+    def step(self, commit: Commit, number: int, last: bool, ret: int | None) -> StepRecord:
+        """Its next one."""
+        request = None if self._begun else self.call.requests[self.done]
+        self._begun = not last
+        self.done += last
+        return StepRecord(commit, number, (self.call.domid, self.call.incarnation), request, ret)
 
 
-def step_record(record: list[Any]) -> StepRecord:
-    """A step's array as a `StepRecord`."""
-    commit, operation, step, caller, request, digest, ret = record
-    return StepRecord(
-        commit,
-        operation,
-        step,
-        None if caller is None else (caller[0], caller[1]),
-        None if request is None else to_request(request),
-        digest,
-        ret,
-    )
-
-
-def to_request(content: object) -> Request:
-    """A request from its wire form, [tag, fields...]."""
-    request: Request = _REQUEST.decode(msgspec.msgpack.encode(content))
-    return request
+def replies_digest(replies: Sequence[Reply]) -> int:
+    """The digest a journal holds of the core's replies."""
+    return crc32(_ENCODER.encode(replies))
 
 
 def reply_digest(reply: Reply) -> int:
-    """The digest a journal holds of the core's reply."""
-    return crc32(msgspec.msgpack.encode(reply))
+    """The same of a single reply."""
+    return replies_digest((reply,))

@@ -136,6 +136,8 @@ class Hypervisor:
                 call = receive(role, routing, frame, now)
                 if call is not None:
                     self.calls += 1
+                    if frame is not None and self._journal is not None:
+                        call.number = self._journal.call(frame)
                     self._submit(call, call.requests[0])
         self._check_leases(now)
 
@@ -169,18 +171,10 @@ class Hypervisor:
 
     def _step(self, operation: Operation, call: RunningCall) -> bool:
         """One step; True when it was the operation's last."""
-        first = operation.first_commit == 0
         result = self._machine.step(operation)
         self.steps += 1
         if self._journal is not None:
-            self._journal.step(
-                result.commit,
-                operation.number,
-                result.step,
-                call.key if first else None,
-                operation.request if first else None,
-                result.reply,
-            )
+            self._journal.turn(call.number, result.reply)
         if result.refusals:
             self._refused.update(result.refusals)
         if result.emissions:

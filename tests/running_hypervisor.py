@@ -12,14 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import multiprocess
 
-from hypervisor.core.host import HostConfig, new_host
-from hypervisor.core.machine import Machine, Operation
-from hypervisor.core.releases import release
-from hypervisor.core.steps import Caller
-from hypervisor.journal import JournalReader, StepRecord, reply_digest
+from hypervisor.core.host import Host, HostConfig
+from hypervisor.journal import JournalReader
 from hypervisor.process import ServeConfig, serve_process
 from hypervisor.public.domctl import CDF_HVM, Created, CreateDomain, MaxMem, UnpauseDomain
 from hypervisor.public.memory import PopulatePhysmap
@@ -28,6 +24,7 @@ from hypervisor.public.requests import Reply, Request
 from hypervisor.public.units import PAGES_PER_MIB
 from hypervisor.session.client import ClientSession, Happening
 from hypervisor.transport import Client, ipc_endpoints
+from launch.check.states import States
 
 HOST_KEY = b"a key only the tests know"
 CONTROL = b"the control secret of tests"
@@ -183,24 +180,9 @@ def closing(peer: Peer) -> Iterator[Any]:
         peer.close()
 
 
-def replayed(reader: JournalReader, after: Callable[[Machine], None] = lambda _: None) -> Machine:
-    """A fresh machine driven through the journal, each step and reply compared with the record."""
-    config = msgspec.convert(reader.header["host"], HostConfig)
-    machine = Machine(new_host(config, release(reader.header["release"])))
-    operations: dict[int, Operation] = {}
-    for record in reader:
-        if isinstance(record, StepRecord):
-            replay_step(machine, operations, record)
-            after(machine)
-    return machine
-
-
-def replay_step(machine: Machine, operations: dict[int, Operation], record: StepRecord) -> None:
-    if record.caller is not None and record.request is not None:
-        operations[record.operation] = machine.submit(Caller(*record.caller), record.request)
-    result = machine.step(operations[record.operation])
-    assert (result.commit, result.step) == (record.commit, record.step)
-    assert (result.reply is not None) == (record.digest is not None)
-    if result.reply is not None:
-        assert reply_digest(result.reply) == record.digest
-        del operations[record.operation]
+def replayed(reader: JournalReader, after: Callable[[Host], None] = lambda _: None) -> Host:
+    """A fresh host driven through the journal, told after each step. EvidenceError where they differ."""
+    states = States(reader, "journal")
+    for _ in states.steps():
+        after(states.host)
+    return states.host

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from hypervisor.edge import Channel, Clock, Edge, Identity, SharedEpoch, hang_stops, stop_on_sigterm
-from hypervisor.journal import HistoryWriter
+from hypervisor.history import HistoryWriter
 from hypervisor.public.orders import TO_TOOLSTACK, Enlist, FromToolstack, Outcome, ToToolstack
 from hypervisor.public.points import Cells, PartyRules
 from hypervisor.public.units import DOMID_DOM0, Seconds

@@ -43,13 +43,15 @@ def same_secret(given: bytes, wanted: bytes) -> bool:
 class RunningCall:
     """A Call being run. `requests[len(replies)]` is the one submitted now."""
 
-    __slots__ = ("gone", "key", "replies", "requests", "seq", "speaker")
+    __slots__ = ("gone", "key", "number", "replies", "requests", "seq", "speaker")
 
     def __init__(self, speaker: Speaker, seq: int, requests: tuple[Request, ...]) -> None:
         self.speaker = speaker
         self.key = speaker.key
         self.seq = seq
         self.requests = requests
+        self.number = 0
+        """In the journal, if there is one: counted from 1 in order of arrival."""
         self.replies: list[Reply] = []
         self.gone = False
         """Its domain is gone: nobody waits for the answer, and no further request of it may begin."""

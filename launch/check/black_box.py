@@ -17,12 +17,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import msgspec
-
 from hypervisor.core.host import Host
 from hypervisor.core.machine import Machine, Operation
 from hypervisor.core.steps import Caller
-from hypervisor.journal import to_request
 from hypervisor.public.requests import Request
 from launch.check.finding import EvidenceError, Finding, Kind
 from launch.check.histories import INVOKED, Event
@@ -81,7 +78,7 @@ def calls_of(events: Iterable[Event], names: Sequence[str]) -> tuple[list[Call],
             domid, incarnation, _ = event.key
             open_calls[event.key] = len(calls)
             moments.append(Moment(True, len(calls)))
-            calls.append(Call(Caller(domid, incarnation), _requests(event, names)))
+            calls.append(Call(Caller(domid, incarnation), event.content))
             continue
         number = open_calls.pop(event.key, None)
         if number is None:
@@ -95,13 +92,6 @@ def calls_of(events: Iterable[Event], names: Sequence[str]) -> tuple[list[Call],
             raise EvidenceError(_fault(event, names, "has another number of answers than of requests"))
         moments.append(Moment(False, number))
     return calls, moments
-
-
-def _requests(event: Event, names: Sequence[str]) -> tuple[Request, ...]:
-    try:
-        return tuple(to_request(one) for one in event.content)
-    except (msgspec.ValidationError, TypeError, ValueError) as error:
-        raise EvidenceError(_fault(event, names, f"is no request: {error}")) from error
 
 
 def _fault(event: Event, names: Sequence[str], text: str) -> Finding:

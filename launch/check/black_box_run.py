@@ -10,7 +10,8 @@ from typing import Any
 
 from hypervisor.core.host import Host, new_host
 from hypervisor.core.releases import RELEASES
-from hypervisor.journal import JournalError, JournalReader
+from hypervisor.journal import JournalReader
+from hypervisor.streams import JournalError
 from launch.check.black_box import BlackBox, calls_of, search
 from launch.check.finding import EvidenceError, UnknownError
 from launch.check.histories import Histories

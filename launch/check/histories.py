@@ -6,17 +6,14 @@ import heapq
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final, NamedTuple, NoReturn
 
-from hypervisor.journal import SUM, HistoryReader, JournalError
+from hypervisor.history import HistoryReader, Invoked
+from hypervisor.streams import JournalError
 from launch.check.finding import EvidenceError, Finding, Kind
 
 INVOKED: Final = 0
 RETURNED: Final = 1
-PHASES: Final = MappingProxyType({"invoked": INVOKED, "returned": RETURNED})
-CONTENTS: Final = ((list,), (list, str))
-"""What each kind's last field is: requests; replies or an error."""
 
 
 class Event(NamedTuple):
@@ -31,7 +28,7 @@ class Event(NamedTuple):
     key: tuple[int, int, int]
     """(domid, incarnation, seq)."""
     content: Any
-    """As in the file: requests, or replies, or an error."""
+    """Requests; or (ret, first, last) of each; or an error."""
 
 
 class Histories:
@@ -63,31 +60,23 @@ class Histories:
         number, last = 0, 0
         try:
             reader = HistoryReader(file)
-            for record in reader.objects():
+            for one in reader:
                 number += 1
-                if record[0] == SUM:
-                    continue  # the reader compared it
-                event = self._event(index, number, record)
-                if event.time < last:
+                if one.time < last:
                     self._fault(
-                        index, number, f"it was written {last - event.time} ns before the one before it"
+                        index, number, f"it was written {last - one.time} ns before the one before it"
                     )
-                last = event.time
-                yield event
+                last = one.time
+                key = (one.domid, one.incarnation, one.seq)
+                if isinstance(one, Invoked):
+                    yield Event(last, INVOKED, index, number, key, one.requests)
+                else:
+                    outcome = one.replies if one.error is None else one.error
+                    yield Event(last, RETURNED, index, number, key, outcome)
         except JournalError as error:
             self._fault(index, number + 1, str(error))
         if reader.place < size:
             self.torn.append(self.names[index])
-
-    def _event(self, index: int, number: int, record: Any) -> Event:
-        try:
-            kind, time, domid, incarnation, seq, content = record
-            phase = PHASES[kind]
-            if time < 0 or domid < 0 or incarnation < 0 or seq < 0 or type(content) not in CONTENTS[phase]:
-                raise ValueError
-        except (KeyError, TypeError, ValueError):
-            self._fault(index, number, "neither an invocation nor a return")
-        return Event(time, phase, index, number, (domid, incarnation, seq), content)
 
     def _fault(self, index: int, number: int, text: str) -> NoReturn:
         raise EvidenceError(Finding(Kind.DAMAGED, self.names[index], number, 0, text))

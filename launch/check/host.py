@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from hypervisor.journal import VERSION, JournalError, JournalReader
+from hypervisor.journal import JournalReader
+from hypervisor.streams import JournalError
 from launch.check.finding import EvidenceError, Finding, Kind, UnknownError
 from launch.check.histories import Histories
 from launch.check.real_time import RealTime
@@ -67,7 +68,7 @@ def _reader(file: BinaryIO, size: int) -> JournalReader:
         return JournalReader(file)
     except JournalError as error:
         if "this program reads" in str(error):
-            raise UnknownError(f"{JOURNAL}: {error} (version {VERSION})") from error
+            raise UnknownError(f"{JOURNAL}: {error}") from error
         raise EvidenceError(Finding(Kind.DAMAGED, JOURNAL, 0, 0, str(error))) from error
 
 

@@ -12,13 +12,14 @@ its invocation.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final, NoReturn, cast
+from typing import Final, NoReturn
 
 from hypervisor.public.errors import WireError
+from hypervisor.public.requests import Request
+from hypervisor.public.units import Commit
 from launch.check.finding import EvidenceError, Finding, Kind
 from launch.check.histories import INVOKED, Event, Histories
 from launch.check.replay import Finished, Replay
-from launch.check.states import is_array
 
 Speaker = tuple[int, int]
 """(domid, incarnation)."""
@@ -35,7 +36,7 @@ class Call:
 
     __slots__ = ("floor", "floor_at", "requests")
 
-    def __init__(self, floor: int, floor_at: Place, requests: list[Any]) -> None:
+    def __init__(self, floor: int, floor_at: Place, requests: tuple[Request, ...]) -> None:
         self.floor = floor
         """The highest commit that anybody had been told of before."""
         self.floor_at = floor_at
@@ -108,12 +109,16 @@ class RealTime:
             self._floor, self._floor_at = floor, here
 
     def _answer(
-        self, event: Event, speaker: Speaker, request: Any, answer: Any, floor: int, floor_at: Place
+        self,
+        event: Event,
+        speaker: Speaker,
+        request: Request,
+        answer: tuple[int, Commit, Commit],
+        floor: Commit,
+        floor_at: Place,
     ) -> int:
         """One request's answer against the journal; gives its last commit."""
-        if not is_array(answer, 3, int) or type(answer[2]) is not int:
-            self._fault(Kind.DAMAGED, event, "an answer is not [ret, first, last]")
-        ret, first, last = cast(tuple[int, int, int], answer)
+        ret, first, last = answer
         self._replay_to(event, last)
         one = self._unanswered.pop(last, None)
         if one is None or one.caller != speaker or one.first != first:
@@ -167,7 +172,7 @@ class RealTime:
             if one.request not in call.requests:
                 continue
             if call.floor < one.first:
-                call.requests.remove(one.request)
+                call.requests = without(call.requests, one.request)
                 self.happened += 1
                 return
             late = call
@@ -192,6 +197,12 @@ class RealTime:
         name = self._histories.names[event.file]
         at = self._replay.commit if commit is None else commit
         raise EvidenceError(Finding(kind, name, event.record, at, text))
+
+
+def without(requests: tuple[Request, ...], one: Request) -> tuple[Request, ...]:
+    """All but the first that equals it."""
+    place = requests.index(one)
+    return requests[:place] + requests[place + 1 :]
 
 
 def _name(speaker: Speaker) -> str:

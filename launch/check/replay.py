@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from hypervisor.core.invariants import Broken, unpermitted
 from hypervisor.core.steps import Step
 from hypervisor.core.transitions import refused, trace
-from hypervisor.public.requests import Reply
+from hypervisor.public.requests import Reply, Request
 from launch.check.books import Books
 from launch.check.finding import Finding, Kind
 from launch.check.states import Clocked, Journal, States, UnderWay
@@ -25,8 +25,7 @@ class Finished(NamedTuple):
 
     number: int
     caller: tuple[int, int]
-    request: Any
-    """As in the file: [tag, fields...]."""
+    request: Request
     first: int
     last: int
     ret: int
@@ -73,7 +72,7 @@ class Replay(States):
                     self._look_at_tmem(one, reply)
                 key = (operation.caller.domid, operation.caller.incarnation)
                 yield Finished(
-                    operation.number, key, one.raw, reply.first, self.commit, reply.ret, one.record
+                    operation.number, key, operation.request, reply.first, self.commit, reply.ret, one.record
                 )
 
     def unfinished(self) -> Iterator[Finished]:
@@ -81,7 +80,8 @@ class Replay(States):
         for number, one in self.under_way.items():
             caller = one.operation.caller
             key = (caller.domid, caller.incarnation)
-            yield Finished(number, key, one.raw, one.operation.first_commit, self.commit, 0, one.record)
+            first = one.operation.first_commit
+            yield Finished(number, key, one.operation.request, first, self.commit, 0, one.record)
 
     def close(self) -> None:
         """Look at the end state."""

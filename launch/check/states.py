@@ -7,8 +7,8 @@ same replies) is compared on the way, so what is concluded from the states is ab
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, NamedTuple, NoReturn, Protocol, cast
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, NamedTuple, NoReturn, Protocol
 
 import msgspec
 
@@ -17,9 +17,12 @@ from hypervisor.core.host import Host, HostConfig, new_host
 from hypervisor.core.machine import Machine, Operation, StepResult
 from hypervisor.core.releases import RELEASES
 from hypervisor.core.steps import Caller, Step
-from hypervisor.journal import CLOCK, SUM, JournalError, reply_digest, to_request
+from hypervisor.journal import CLOCK, Block, NoteRecord, replies_digest
 from hypervisor.public.orders import Outcome
+from hypervisor.public.protocol import Call
+from hypervisor.public.requests import Reply
 from hypervisor.public.units import Commit, Seconds
+from hypervisor.streams import JournalError
 from launch.check.finding import EvidenceError, Finding, Kind, UnknownError
 
 LOOK_AHEAD: Final = 10_000
@@ -34,25 +37,39 @@ class Journal(Protocol):
         """The first map."""
         ...
 
-    def objects(self) -> Iterator[Any]:
-        """The records as plain lists. `JournalError` at a damaged one."""
+    def records(self) -> Iterator[Block | NoteRecord]:
+        """One after the other. `JournalError` at a damaged one."""
         ...
 
 
 class UnderWay:
     """An operation between its first and its last step."""
 
-    __slots__ = ("before", "operation", "raw", "record", "steps")
+    __slots__ = ("before", "operation", "record", "seq", "steps")
 
-    def __init__(self, operation: Operation, raw: Any, record: int) -> None:
+    def __init__(self, operation: Operation, seq: int, record: int) -> None:
         self.operation = operation
-        self.raw = raw
-        """The request as in the file: [tag, fields...]."""
+        self.seq = seq
+        """Of its Call, as its caller counts them."""
         self.record = record
         self.steps = 0
         """Done so far."""
         self.before: Any = None
         """What whoever follows the states noted when it began."""
+
+
+class _Taken:
+    """A Call with requests to come, or one under way."""
+
+    __slots__ = ("call", "caller", "done", "one", "record")
+
+    def __init__(self, call: Call, record: int) -> None:
+        self.call = call
+        self.caller = Caller(call.domid, call.incarnation)
+        self.record = record
+        self.done = 0
+        """Requests that have their reply."""
+        self.one: UnderWay | None = None
 
 
 class Done(NamedTuple):
@@ -90,10 +107,13 @@ class States:
         self._file = file
         self.host = host_of(journal, file)
         self._machine = Machine(self.host)
+        self._taken: dict[int, _Taken] = {}
+        self._calls = 0
         self.under_way: dict[int, UnderWay] = {}
         """By operation number."""
         self.record = 0
         self.commit: Commit = 0
+        self.begun_operations = 0
         self.operations = 0
         """Finished ones."""
         self.ended = False
@@ -104,14 +124,12 @@ class States:
 
     def steps(self) -> Iterator[Done | Clocked]:
         """Every step when it is done. EvidenceError at the first record that cannot be right."""
-        objects = self._journal.objects()
+        records = self._journal.records()
         try:
-            for record in objects:
+            for record in records:
                 self.record += 1
-                if is_array(record, 7, int):
-                    if record[0] != self.commit + 1:
-                        self._out_of_order(record[0], objects)
-                    yield self._step(*record)
+                if isinstance(record, Block):
+                    yield from self._block(record, records)
                 else:
                     clocked = self._note(record)
                     if clocked is not None:
@@ -122,14 +140,10 @@ class States:
 
     # ---- records
 
-    def _note(self, record: Any) -> Clocked | None:
-        if not is_array(record, 3, str) or type(record[2]) is not dict:
-            self.fault(Kind.DAMAGED, "neither a step nor a note")
-        kind, _, fields = record
-        if kind == SUM:
-            return None  # the reader compared it
+    def _note(self, record: NoteRecord) -> Clocked | None:
         if self.ended:
             self.fault(Kind.REORDERED, "a record after the note that the hypervisor leaves at its end")
+        kind, _, fields = record
         if kind == CLOCK:
             return self._clocked(fields)
         self.ended = kind == "end"
@@ -146,77 +160,102 @@ class States:
             self.fault(Kind.REORDERED, f"a note of the clock at commit {commit} stands after {self.commit}")
         return Clocked(commit, time)
 
-    def _step(
-        self, commit: int, number: int, name: str, caller: Any, raw: Any, digest: int | None, ret: int | None
-    ) -> Done:
+    def _block(self, block: Block, later: Iterator[Block | NoteRecord]) -> Iterator[Done]:
         if self.ended:
-            self.fault(Kind.REORDERED, "a step after the note that the hypervisor leaves at its end")
-        one = self.under_way.get(number)
-        if raw is not None:
-            one = self._begin(number, caller, raw, one)
-        elif one is None:
-            self.fault(Kind.REPLAY, f"operation {number} goes on, but no record begins it")
-        elif caller is not None:
-            self.fault(Kind.DAMAGED, "a caller without a request")
-        operation = one.operation
-        step = operation.pending
-        if step is None or step.name != name:
+            self.fault(Kind.REORDERED, "steps after the note that the hypervisor leaves at its end")
+        if block.commit != self.commit + 1:
+            self._out_of_order(block.commit, later)
+        if block.call != self._calls + 1:
+            text = f"it goes on with Call {block.call}, the one before it was Call {self._calls}"
+            self.fault(Kind.GAP, text)
+        for call in block.calls:
+            self._calls += 1
+            if not call.requests:
+                self.fault(Kind.DAMAGED, f"Call {self._calls} asks for nothing")
+            self._taken[self._calls] = _Taken(call, self.record)
+        replies: list[Reply] = []
+        for turn in block.turns:
+            done = self._step(turn, block.rets, replies)
+            yield done
+        if len(replies) != len(block.rets):
+            self.fault(Kind.REPLAY, f"it holds {len(block.rets)} rets of {len(replies)} requests that ended")
+        digest = replies_digest(replies)
+        if digest != block.digest:
+            text = f"the journal's digest of the replies up to commit {self.commit} is {block.digest}"
+            self.fault(Kind.REPLAY, f"{text}, that of the core's replies is {digest}")
+
+    def _step(self, turn: int, rets: tuple[int, ...], replies: list[Reply]) -> Done:
+        """A step of the block whose `rets` are those, of which `replies` have been reached."""
+        number = turn if turn > 0 else -turn
+        taken = self._taken.get(number)
+        if taken is None:
             self.fault(
-                Kind.REPLAY, f"the journal says step {name!r}, the core does {step.name if step else None!r}"
+                Kind.REPLAY, f"commit {self.commit + 1} is of Call {number}, which is not there or over"
             )
+        one = taken.one
+        if one is None:
+            one = taken.one = self._begin(taken)
+        step = one.operation.pending
+        assert step is not None, "an operation with its reply is under way no more"
         try:  # a parked operation was let go by now: the journal says so
-            result = self._machine.step(operation)
+            result = self._machine.step(one.operation)
         except AssertionError as error:
             self.fault(Kind.REPLAY, f"the core cannot do step {step.name!r} here: {error}")
-        self.commit = commit
+        self.commit += 1
         one.steps += 1
         reply = result.reply
         if reply is None:
-            if digest is not None or ret is not None:
-                self.fault(Kind.REPLAY, f"the journal says operation {number} ended, the core goes on")
-        elif ret != reply.ret:
-            self.fault(
-                Kind.REPLAY, f"the journal says ret {ret}, the core answers {reply.ret} to {raw_text(one)}"
-            )
-        elif digest != reply_digest(reply):
-            text = f"the journal's digest is {digest}, that of the core's reply to {raw_text(one)} is "
-            self.fault(Kind.REPLAY, f"{text}{reply_digest(reply)}")
-        else:
-            del self.under_way[number]
-            self.operations += 1
+            if turn < 0:
+                text = f"the journal says {raw_text(one)} ended with step {step.name!r}, the core goes on"
+                self.fault(Kind.REPLAY, text)
+            return Done(one, step, result)
+        if turn > 0:
+            text = f"the journal says {raw_text(one)} went on after step {step.name!r}, the core ends it"
+            self.fault(Kind.REPLAY, text)
+        place = len(replies)
+        if place >= len(rets) or rets[place] != reply.ret:
+            said = rets[place] if place < len(rets) else "nothing"
+            text = f"the journal says ret {said}, the core answers {reply.ret} to {raw_text(one)}"
+            self.fault(Kind.REPLAY, text)
+        replies.append(reply)
+        self._finish(number, taken, one)
         return Done(one, step, result)
 
-    def _begin(self, number: int, caller: Any, raw: Any, one: UnderWay | None) -> UnderWay:
-        if one is not None:
-            self.fault(Kind.REPLAY, f"operation {number} begins again before its end")
-        try:
-            request = to_request(raw)
-            domid, incarnation = caller
-            who = Caller(domid, incarnation)
-            steps = begin(self.host, who, request)
-            operation = Operation(number, who, request, steps, next(steps))
-        except (msgspec.ValidationError, TypeError, ValueError) as error:
-            self.fault(Kind.DAMAGED, f"no caller and request: {error}")
-        one = UnderWay(operation, raw, self.record)
+    def _finish(self, number: int, taken: _Taken, one: UnderWay) -> None:
+        del self.under_way[one.operation.number]
+        self.operations += 1
+        taken.one = None
+        taken.done += 1
+        if taken.done == len(taken.call.requests):
+            del self._taken[number]
+
+    def _begin(self, taken: _Taken) -> UnderWay:
+        self.begun_operations += 1
+        number, request = self.begun_operations, taken.call.requests[taken.done]
+        steps = begin(self.host, taken.caller, request)
+        operation = Operation(number, taken.caller, request, steps, next(steps))
+        one = UnderWay(operation, taken.call.seq, taken.record)
         self.under_way[number] = one
         self.begun(one)
         return one
 
-    def _out_of_order(self, commit: int, objects: Iterator[Any]) -> NoReturn:
+    def _out_of_order(self, commit: int, later: Iterator[Block | NoteRecord]) -> NoReturn:
         """Tell a swapped record from a dropped one by whether the missing one comes later."""
         missing = self.commit + 1
         if commit < missing:
-            self.fault(Kind.REORDERED, f"it holds commit {commit}, which stands before commit {self.commit}")
+            text = f"it begins with commit {commit}, which stands before commit {self.commit}"
+            self.fault(Kind.REORDERED, text)
         try:
-            for later in itertools.islice(objects, LOOK_AHEAD):
-                if is_array(later, 7, int) and later[0] == missing:
-                    self.fault(Kind.REORDERED, f"it holds commit {commit}, and commit {missing} comes later")
+            for record in itertools.islice(later, LOOK_AHEAD):
+                if isinstance(record, Block) and record.commit == missing:
+                    text = f"it begins with commit {commit}, and commit {missing} comes later"
+                    self.fault(Kind.REORDERED, text)
         except JournalError:
             pass  # then it is a gap before a damage
         dropped = (
             f"commit {missing} is" if commit == missing + 1 else f"commits {missing} to {commit - 1} are"
         )
-        self.fault(Kind.GAP, f"it holds commit {commit}, but {dropped} missing before it")
+        self.fault(Kind.GAP, f"it begins with commit {commit}, but {dropped} missing before it")
 
     def finding(self, kind: Kind, text: str, record: int | None = None, commit: int | None = None) -> Finding:
         """A finding about this journal, about where it is now if nothing else is said."""
@@ -226,12 +265,6 @@ class States:
     def fault(self, kind: Kind, text: str) -> NoReturn:
         """Stop here: from this record on the evidence is worth nothing."""
         raise EvidenceError(self.finding(kind, text))
-
-
-def is_array(record: object, length: int, first: type) -> bool:
-    """True for a list of that length whose first element is of exactly that type."""
-    elements = cast(Sequence[Any], record)
-    return isinstance(record, list) and len(elements) == length and type(elements[0]) is first
 
 
 def raw_text(one: UnderWay) -> str:

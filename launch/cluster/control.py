@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from hypervisor.edge import Clock, Identity, run_party
-from hypervisor.journal import HistoryWriter
+from hypervisor.history import HistoryWriter
 from hypervisor.public.domctl import DomainInfo, DomainInfoList, GetDomainInfoList
 from hypervisor.public.memory import MaximumRamPage
 from hypervisor.public.units import DOMID_DOM0, Seconds

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from hypervisor.edge import Clock, Identity, run_party, stop_on_sigterm
-from hypervisor.journal import HistoryWriter
+from hypervisor.history import HistoryWriter
 from hypervisor.public.domctl import PhysicalInfo, Physinfo
 from hypervisor.public.points import Cells
 from hypervisor.public.units import DOMID_DOM0, Pages, Seconds

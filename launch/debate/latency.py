@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final
 
-from hypervisor.journal import HistoryReader
+from hypervisor.history import HistoryReader, Invoked, Returned
 from hypervisor.public.memory import PopulatePhysmap
 from launch.percentile import percentile
 
 FIGURES: Final = "populate"
 GUESTS: Final = "guests/"
-POPULATE: Final = PopulatePhysmap.__struct_config__.tag
 
 
 def wants_latency(*names: str) -> bool:
@@ -31,12 +30,11 @@ def latency_figures(histories: Iterable[BinaryIO], speed: float = 1.0) -> Mappin
 def _populates(history: BinaryIO) -> Iterator[int]:
     """Nanoseconds of each that was answered while its guest had the emulated time running."""
     begun: dict[int, int] = {}
-    record: Any
-    for record in HistoryReader(history).objects():
+    for record in HistoryReader(history):
         match record:
-            case ["invoked", time, _, _, seq, [[tag, *_], *_]] if tag == POPULATE:
-                begun[seq] = time
-            case ["returned", time, _, _, seq, list()] if seq in begun:
-                yield time - begun.pop(seq)
+            case Invoked(requests=(PopulatePhysmap(), *_)):
+                begun[record.seq] = record.time
+            case Returned(error=None) if record.seq in begun:
+                yield record.time - begun.pop(record.seq)
             case _:
                 pass

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
-from hypervisor.journal import JournalError
 from hypervisor.public.units import Seconds
+from hypervisor.streams import JournalError
 from launch.check.finding import EvidenceError, UnknownError
 from launch.check.host import JOURNAL
 from launch.check.run import host_folders

@@ -7,12 +7,13 @@ its note has been read.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from hypervisor.journal import CLOCK, JournalError
+from hypervisor.journal import CLOCK, Block, NoteRecord
 from hypervisor.public.orders import Outcome
 from hypervisor.public.units import Commit, Seconds
-from launch.check.states import Journal, is_array
+from hypervisor.streams import JournalError
+from launch.check.states import Journal
 
 AHEAD: Final = 20_000
 """Records read ahead at most; the notes stand at most a real millisecond apart while steps are done."""
@@ -33,11 +34,11 @@ class TimedJournal:
         """The journal's own."""
         return self._journal.header
 
-    def objects(self) -> Iterator[Any]:
+    def records(self) -> Iterator[Block | NoteRecord]:
         """The journal's own records."""
-        batch: list[Any] = []
+        batch: list[Block | NoteRecord] = []
         try:
-            for record in self._journal.objects():
+            for record in self._journal.records():
                 batch.append(record)
                 time = _time(record)
                 if time is not None:
@@ -60,8 +61,8 @@ class TimedJournal:
         return said[-1][1] if said else None
 
 
-def _time(record: Any) -> Seconds | None:
-    if not is_array(record, 3, str) or record[0] != CLOCK or not isinstance(record[2], dict):
+def _time(record: Block | NoteRecord) -> Seconds | None:
+    if not isinstance(record, NoteRecord) or record.kind != CLOCK:
         return None
-    seconds = cast(dict[str, Any], record[2]).get("s")
+    seconds = record.fields.get("s")
     return float(seconds) if isinstance(seconds, int | float) else None

@@ -14,7 +14,8 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from hypervisor.journal import JournalError, JournalReader
+from hypervisor.journal import JournalReader
+from hypervisor.streams import JournalError
 from launch.check.finding import EvidenceError, UnknownError
 from launch.check.host import JOURNAL
 from launch.check.run import host_folders

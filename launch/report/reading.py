@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
-from hypervisor.journal import JournalError
 from hypervisor.public.orders import Outcome
 from hypervisor.public.units import Seconds
+from hypervisor.streams import JournalError
 from launch.check.finding import EvidenceError
 from launch.check.states import Clocked, Done, Journal, States, cut_off
 from launch.judge.cases import Key

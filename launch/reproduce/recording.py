@@ -16,10 +16,11 @@ from typing import NamedTuple
 
 from hypervisor.core.releases import Release
 from hypervisor.core.steps import Caller
-from hypervisor.journal import JournalError, JournalReader, reply_digest
+from hypervisor.journal import JournalReader, reply_digest
 from hypervisor.public.domctl import Created
 from hypervisor.public.requests import Reply, Request
 from hypervisor.public.units import Commit
+from hypervisor.streams import JournalError
 from launch.check.finding import EvidenceError, UnknownError
 from launch.check.host import JOURNAL
 from launch.check.states import Clocked, Done, States

@@ -19,7 +19,8 @@ from guests.report import GuestReport
 from hypervisor.core.host import HostConfig
 from hypervisor.core.machine import Operation, StepResult
 from hypervisor.core.sources import Refusal, refused_allocations
-from hypervisor.journal import HistoryWriter, JournalWriter
+from hypervisor.history import HistoryWriter
+from hypervisor.journal import JournalWriter
 from hypervisor.public.orders import LaunchOrder, Outcome
 from hypervisor.public.requests import Reply, Request
 from hypervisor.public.units import Commit, DomId, Seconds
@@ -90,14 +91,8 @@ class Evidence:
         self._last = self._now(), result.commit
         first = operation.first_commit == result.commit
         caller = operation.caller
-        self._journal.step(
-            result.commit,
-            operation.number,
-            result.step,
-            (caller.domid, caller.incarnation) if first else None,
-            operation.request if first else None,
-            result.reply,
-        )
+        key = (caller.domid, caller.incarnation)
+        self._journal.step(operation.number, key, operation.request if first else None, result.reply)
 
     def _clock(self) -> None:
         """When the steps so far were done, once the millisecond in which they were is over."""

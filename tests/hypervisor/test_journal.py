@@ -8,23 +8,21 @@ from pathlib import Path
 import msgpack
 import pytest
 
+from hypervisor.history import HistoryReader, HistoryWriter, Invoked, Returned
 from hypervisor.journal import (
-    SUM_EVERY,
-    HistoryReader,
-    HistoryWriter,
-    Invoked,
-    JournalError,
+    Block,
     JournalReader,
     JournalWriter,
     NoteRecord,
-    Returned,
     StepRecord,
-    reply_digest,
+    replies_digest,
 )
 from hypervisor.public.domctl import CreateDomain, DomainInfo, Physinfo
 from hypervisor.public.memory import ClaimPages, MemoryExchange, PopulatePhysmap
+from hypervisor.public.protocol import Call, encode
 from hypervisor.public.requests import Reply, Request
 from hypervisor.public.xenstore import StoreWrite
+from hypervisor.streams import SUM_EVERY, JournalError
 
 REQUESTS: tuple[Request, ...] = (
     PopulatePhysmap(5, ((0, 100), (2**40, 2**63)), 9, 1 << 16, 3),
@@ -35,6 +33,7 @@ REQUESTS: tuple[Request, ...] = (
     StoreWrite("/local/domain/5/data/ä", "text"),
 )
 REPLY = Reply(-12, 3, 9, DomainInfo(5, 1, 2, 3, 4, 5, 6, 7, 8, 9))
+NOTE = NoteRecord("lost", 77, {"role": "guests", "domains": [[5, 1]]})
 
 
 class Kept(io.BytesIO):
@@ -45,45 +44,71 @@ class Kept(io.BytesIO):
         super().close()
 
 
-def written() -> tuple[bytes, list[StepRecord | NoteRecord]]:
-    """A journal of some steps and notes, and the records it should give back."""
+def written() -> tuple[bytes, list[Block | NoteRecord], list[StepRecord | NoteRecord]]:
+    """A journal of two blocks and a note; its records, and the same step by step."""
     file = Kept()
     writer = JournalWriter(file, {"release": "4.17", "host": {"node_pages": [1024]}})
-    expected: list[StepRecord | NoteRecord] = []
-    commit = 0
-    for number, request in enumerate(REQUESTS, 1):
-        caller = (number % 3, 2**64 - number)
-        writer.step(commit + 1, number, "first", caller, request, None)
-        writer.step(commit + 2, number, "last", None, None, REPLY)
-        expected.append(StepRecord(commit + 1, number, "first", caller, request, None, None))
-        expected.append(StepRecord(commit + 2, number, "last", None, None, reply_digest(REPLY), -12))
-        commit += 2
-    writer.note("lost", 77, {"role": "guests", "domains": [[5, 1]]})
-    expected.append(NoteRecord("lost", 77, {"role": "guests", "domains": [[5, 1]]}))
+    calls = (Call(3, 2**64 - 1, 8, REQUESTS[:4]), Call(0, 7, 2**40, REQUESTS[4:]))
+    for number, call in enumerate(calls, 1):
+        assert writer.call(encode(call)) == number
+    for _ in REQUESTS[:4]:
+        writer.turn(1, None)
+        writer.turn(1, REPLY)
+    writer.flush()
+    for _ in REQUESTS[4:]:
+        writer.turn(2, REPLY)
+    writer.note(*NOTE)
     writer.close()
-    return file.kept, expected
+    blocks = [
+        Block(1, 1, calls, (1, -1) * 4, (-12,) * 4, replies_digest([REPLY] * 4)),
+        Block(9, 3, (), (-2, -2), (-12,) * 2, replies_digest([REPLY] * 2)),
+        NOTE,
+    ]
+    caller = (3, 2**64 - 1)
+    steps = [
+        step
+        for place, request in enumerate(REQUESTS[:4])
+        for step in (
+            StepRecord(2 * place + 1, 1, caller, request, None),
+            StepRecord(2 * place + 2, 1, caller, None, -12),
+        )
+    ]
+    steps += [StepRecord(9 + place, 2, (0, 7), one, -12) for place, one in enumerate(REQUESTS[4:])]
+    return file.kept, blocks, [*steps, NOTE]
 
 
 def test_a_journal_gives_back_what_was_written() -> None:
-    """Every kind of record survives the way to the file and back, requests as typed values."""
-    content, expected = written()
+    """Calls, turns and notes survive the way to the file and back, requests as typed values."""
+    content, blocks, steps = written()
     reader = JournalReader(io.BytesIO(content))
     assert reader.header["release"] == "4.17"
     assert reader.header["host"] == {"node_pages": [1024]}
-    assert list(reader) == expected
-    assert list(JournalReader(io.BytesIO(content)).steps()) == expected[:-1]
+    assert list(reader.records()) == blocks
+    assert list(JournalReader(io.BytesIO(content))) == steps
+    assert list(JournalReader(io.BytesIO(content)).steps()) == steps[:-1]
+
+
+def test_another_codec_reads_the_journal() -> None:
+    """A block is what docs/evidence.md says, the Calls in it byte for byte as they came."""
+    content, blocks, _ = written()
+    first = blocks[0]
+    assert isinstance(first, Block)
+    _, block, *_ = msgpack.Unpacker(io.BytesIO(content))
+    assert block[:2] == [1, 1]
+    assert [msgpack.packb(call) for call in block[2]] == [encode(call) for call in first.calls]
+    assert block[3:] == [[1, -1] * 4, [-12] * 4, first.digest]
 
 
 def test_a_torn_journal_gives_back_every_whole_record() -> None:
     """Cut anywhere, the journal reads as a prefix of what was written and never raises."""
-    content, expected = written()
+    content, blocks, _ = written()
     header = len(msgpack.packb(next(iter(msgpack.Unpacker(io.BytesIO(content))))))
     counts = []
     for length in range(header, len(content)):
-        records = list(JournalReader(io.BytesIO(content[:length])))
-        assert records == expected[: len(records)]
+        records = list(JournalReader(io.BytesIO(content[:length])).records())
+        assert records == blocks[: len(records)]
         counts.append(len(records))
-    assert counts[0] == 0 and counts[-1] == len(expected)  # only the checksum at the end is torn
+    assert counts[0] == 0 and counts[-1] == len(blocks)  # only the checksum at the end is torn
     assert counts == sorted(counts)
 
 
@@ -109,12 +134,22 @@ def test_flushed_records_are_in_the_file(tmp_path: Path) -> None:
     """After flush() another process can read the records, the writer still being open."""
     path = tmp_path / "journal"
     writer = JournalWriter(path.open("xb"), {})
-    writer.step(1, 1, "only", (0, 1), Physinfo(), REPLY)
+    writer.step(1, (0, 1), Physinfo(), REPLY)
     assert list(JournalReader(path.open("rb"))) == []
     writer.flush()
     with path.open("rb") as file:
-        assert len(list(JournalReader(file))) == 1
+        assert list(JournalReader(file)) == [StepRecord(1, 1, (0, 1), Physinfo(), -12)]
     writer.close()
+
+
+@pytest.mark.parametrize(
+    "record", [[1, 1, [], [-1], [0], 0], [1, 1, [[2, 0, 1, 1, [[0x2303]]]], [-1, -1], [0, 0], 0], [1], ["x"]]
+)
+def test_what_no_hypervisor_writes_is_damage(record: object) -> None:
+    """A turn of a Call that is not there or over, and an array of another shape, are named as such."""
+    head = msgpack.packb({"format": "claimlab-journal", "version": 2})
+    with pytest.raises(JournalError, match="damaged"):
+        list(JournalReader(io.BytesIO(head + msgpack.packb(record))))
 
 
 @pytest.mark.parametrize(
@@ -127,10 +162,12 @@ def test_other_files_are_refused(content: bytes) -> None:
         JournalReader(io.BytesIO(content))
 
 
-def test_another_version_is_refused() -> None:
-    """A journal of a version to come is refused with both numbers."""
-    content = msgpack.packb({"format": "claimlab-journal", "version": 2})
-    with pytest.raises(JournalError, match="version 2: this program reads 1"):
+@pytest.mark.parametrize("version", [1, 3])
+def test_another_version_is_refused(version: int) -> None:
+    """A journal of an earlier version, or of one to come, is refused with both numbers and the cure."""
+    content = msgpack.packb({"format": "claimlab-journal", "version": version})
+    wanted = f"version {version}: this program reads 2: check it with the claimlab that wrote it"
+    with pytest.raises(JournalError, match=wanted):
         JournalReader(io.BytesIO(content))
 
 

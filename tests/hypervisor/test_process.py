@@ -14,7 +14,8 @@ import pytest
 
 from hypervisor.core.host import HostConfig
 from hypervisor.edge import Clock, Edge, Identity, run_party
-from hypervisor.journal import HistoryReader, HistoryWriter, Invoked, NoteRecord, Returned, StepRecord
+from hypervisor.history import HistoryReader, HistoryWriter, Invoked, Returned
+from hypervisor.journal import NoteRecord, StepRecord
 from hypervisor.process import ServeConfig, serve
 from hypervisor.public.domctl import (
     Created,
@@ -115,10 +116,10 @@ def test_guests_race_and_the_journal_replays(tmp_path: Path) -> None:
         totals = [info(toolstack, created.domid).tot_pages for created in built]
         physinfo = toolstack.control(Physinfo()).value
         stats = running.stop()
-        machine = replayed(running.journal())
-        assert stats["commit"] == stats["steps"] == machine.commit
-        assert [machine.host.domains[created.domid].tot_pages for created in built] == totals
-        assert physinfo.free_pages == machine.host.heap.total_avail
+        host = replayed(running.journal())
+        assert stats["commit"] == stats["steps"] == host.commit
+        assert [host.domains[created.domid].tot_pages for created in built] == totals
+        assert physinfo.free_pages == host.heap.total_avail
         check_interleaving(running)
         for history in histories:
             check_history(running, history)
@@ -129,21 +130,18 @@ def check_interleaving(running: Running) -> None:
     open_callers: dict[int, object] = {}
     overlaps = 0
     for record in running.journal().steps():
-        if record.caller is not None:
-            open_callers[record.operation] = record.caller
+        open_callers[record.call] = record.caller
         overlaps += len(set(open_callers.values())) > 1
-        if record.digest is not None:
-            del open_callers[record.operation]
+        if record.ret is not None:
+            del open_callers[record.call]
     assert overlaps > 100
     assert not open_callers
 
 
 def check_history(running: Running, path: Path) -> None:
     """Each invocation returned after it was made, with the commits that the journal has for its caller."""
-    lasts: dict[int, tuple[int, int | None]] = {}
-    for record in running.journal().steps():
-        if record.digest is not None:
-            lasts[record.commit] = (record.operation, record.ret)
+    steps = running.journal().steps()
+    lasts = {record.commit: record.ret for record in steps if record.ret is not None}
     invoked: dict[int, int] = {}
     returned = 0
     with path.open("rb") as file:
@@ -155,7 +153,7 @@ def check_history(running: Running, path: Path) -> None:
             assert event.time > invoked.pop(event.seq)
             returned += 1
             for ret, first, last in event.replies:
-                assert first <= last and lasts[last][1] == ret
+                assert first <= last and lasts[last] == ret
     assert returned == 150 and not invoked
 
 
@@ -253,7 +251,7 @@ def test_a_resent_call_has_one_effect() -> None:
         assert info(toolstack, created.domid).tot_pages == 1010
         guest.close()
         running.stop()
-        requests = [r.request for r in running.journal().steps() if r.caller == key]
+        requests = [r.request for r in running.journal().steps() if r.caller == key and r.request]
         assert len(requests) == 20, "every request ran once"
 
 

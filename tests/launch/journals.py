@@ -61,14 +61,8 @@ class HandMade:
             first = operation.first_commit == 0
             result = self.machine.step(operation)
             caller = operation.caller
-            self._journal.step(
-                result.commit,
-                operation.number,
-                result.step,
-                (caller.domid, caller.incarnation) if first else None,
-                operation.request if first else None,
-                result.reply,
-            )
+            key = (caller.domid, caller.incarnation)
+            self._journal.step(operation.number, key, operation.request if first else None, result.reply)
         return operation.reply
 
     def do(self, request: Request, caller: Caller = TOOLSTACK) -> Reply:

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from guests.report import CONNECTION_LOST
-from hypervisor.journal import HistoryReader, Returned
+from hypervisor.history import HistoryReader, Returned
 from launch.cluster.host_plan import Plugins
 from launch.cluster.rounds import plan_hosts
 from launch.launches import Verdict, fold

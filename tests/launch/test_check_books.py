@@ -224,8 +224,7 @@ def journal(folder: Path, name: str) -> None:
             one = dice.choice([one for one in under_way if machine.is_runnable(one)])
             first = one.first_commit == 0
             result = machine.step(one)
-            caller, request = ((0, 0), one.request) if first else (None, None)
-            writer.step(result.commit, one.number, result.step, caller, request, result.reply)
+            writer.step(one.number, (0, 0), one.request if first else None, result.reply)
             if result.reply is not None:
                 under_way.remove(one)
     writer.note("end", 0, {"commit": machine.commit})

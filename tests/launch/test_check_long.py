@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.steady import GUESTS, TOOLSTACKS, write_steady_run
-from hypervisor.journal import HistoryReader, HistoryWriter
+from hypervisor.history import HistoryReader, HistoryWriter
 from hypervisor.public.memory import ClaimPages, CurrentReservation, PopulatePhysmap
 from launch.check.host import JOURNAL, check_host
 from tests.launch.journals import HandMade
@@ -37,7 +37,7 @@ def test_a_reader_holds_as_little_of_a_long_history_as_of_a_short_one() -> None:
         file.seek(0)
         tracemalloc.start()
         try:
-            assert sum(1 for _ in HistoryReader(file).objects()) >= records
+            assert sum(1 for _ in HistoryReader(file).contents()) >= records
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()

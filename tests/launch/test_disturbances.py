@@ -45,7 +45,7 @@ def first_commits(host: Path) -> tuple[int, int]:
     clamped = 0
     with (host / "journal.msgpack").open("rb") as file:
         for record in JournalReader(file).steps():
-            if record.caller is not None and isinstance(record.request, PopulatePhysmap) and record.caller[0]:
+            if isinstance(record.request, PopulatePhysmap) and record.caller[0]:
                 return record.commit, clamped
             if isinstance(record.request, MaxMem):
                 clamped = record.commit

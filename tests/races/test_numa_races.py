@@ -78,7 +78,7 @@ def test_the_journal_replays_claim_sets_and_offlining() -> None:
             assert isinstance(status, OfflineStatus)
             assert len(status.status) == 4
         running.stop()
-        host = replayed(running.journal()).host
+        host = replayed(running.journal())
     assert host.offlined_pages + len(host.offlining) == 4
     assert host.node_outstanding_claims == {0: 10, 1: 20}
     assert host.frames.held(IN_FLIGHT) == 0
