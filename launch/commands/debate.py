@@ -12,15 +12,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.progress import Progress, TaskID
-from rich.table import Table
 
 from launch.commands.options import JsonOption
 from launch.debate.cells import cells_of
-from launch.debate.confirm import Confirmed, confirm
+from launch.debate.confirm import confirm
 from launch.debate.experiment import Experiment, experiment, experiments
 from launch.debate.round_trip import round_trip
 from launch.debate.run import Outcome, Setting, hold
-from launch.debate.verdict import PointFinding
+from launch.debate.table import table
 
 IdsArgument = Annotated[
     list[str] | None, typer.Argument(metavar="[H1 ...]", help="Hypotheses; without any, all of them.")
@@ -39,7 +38,7 @@ DelayOption = Annotated[
     ),
 ]
 RealOption = Annotated[
-    bool, typer.Option("--real", help="Confirm points of H3, H12 and H17 with real processes: minutes.")
+    bool, typer.Option("--real", help="Confirm points of H3, H12 and H17 with real processes, in real time.")
 ]
 JobsOption = Annotated[int | None, typer.Option(min=1, metavar="N", help="Processes at a time.")]
 
@@ -69,7 +68,7 @@ def debate(
         links = {"delay_s": one_way, "measured": trip is not None}
         print(codec.dumps({"links": links, "verdicts": [one.as_json() for one in outcomes]}, indent=2))
     else:
-        Console(highlight=False).print(_table(outcomes))
+        Console(highlight=False).print(table(outcomes))
     if control and any(one.known and not one.as_declared for one in outcomes):
         raise typer.Exit(1)
     raise typer.Exit(0 if all(one.known for one in outcomes) else 2)
@@ -103,48 +102,3 @@ def _hold_all(wanted: Sequence[Experiment], setting: Setting) -> list[Outcome]:
 
 def _advance(progress: Progress, task: TaskID, done: int) -> None:
     progress.update(task, completed=done)
-
-
-def _table(outcomes: Sequence[Outcome]) -> Table:
-    table = Table("id", "claim", "by", "release", "verdict", "what decides", "at each point")
-    asked = any(one.confirmation is not None for one in outcomes)
-    if asked:
-        table.add_column("confirmed by processes")
-    for one in outcomes:
-        question = one.experiment.question
-        figure = question.figure + (f" / {question.per}" if question.per else "")
-        verdict = one.verdict.value
-        if one.finding.boundary is not None:
-            low, high = one.finding.boundary
-            verdict += f" ({one.experiment.x} {low:g} to {high:g})"
-        points = "\n".join(_point(one.experiment, point) for point in one.finding.points)
-        arms = " - ".join(question.arms)
-        table.add_row(
-            one.experiment.id,
-            one.experiment.title,
-            one.experiment.by,
-            one.experiment.release,
-            verdict,
-            f"{figure}\n{arms}",
-            points,
-            *([_real(one)] if asked else []),
-        )
-    return table
-
-
-def _real(one: Outcome) -> str:
-    told = one.confirmation
-    if told is None:
-        return ""
-    if told.confirmed is Confirmed.REFUSED:
-        return f"refused: {told.why}"
-    points = "\n".join(_point(one.experiment, point) for point in told.finding.points)
-    return f"{told.confirmed.value}\n{points}"
-
-
-def _point(one: Experiment, point: PointFinding) -> str:
-    if point.interval is None:
-        return f"{one.x} {point.x:g}: nothing to measure"
-    found = point.interval
-    interval = "too few" if found.low is None else f"{found.low:.3g}, {found.high:.3g}"
-    return f"{one.x} {point.x:g}: {found.mean:.3g} [{interval}]"

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from launch.compare.cell import OVER_HOSTS, Cell
 from launch.compare.choice import Choice
-from launch.compare.statistics import CONFIDENCE, Difference, Estimate, difference, estimate
+from launch.compare.statistics import CONFIDENCE, FEW, Difference, Estimate, difference, estimate
 from launch.errors import UsageError
 
 SHOWN: Final = (
@@ -156,7 +156,8 @@ class Comparison:
     def table(self) -> Table:
         """Means with intervals; * marks a clear difference to the first column."""
         caption = (
-            f"mean [{CONFIDENCE:.0%} interval, bootstrap BCa], same seeds in every column\n"
+            f"mean [{CONFIDENCE:.0%} interval: bootstrap BCa, below {FEW} values Student's t], "
+            "same seeds in every column\n"
             f"* differs from {self.columns[0].name}: the interval of the paired difference leaves 0 out"
         )
         table = Table(title=self.heading, caption=caption, title_justify="left", caption_justify="left")

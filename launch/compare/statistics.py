@@ -1,4 +1,9 @@
-"""Means, paired differences and effect sizes, with bootstrap confidence intervals (BCa, Efron 1987)."""
+"""Means, paired differences and effect sizes, with 95 % confidence intervals of means.
+
+Of FEW values and more: bootstrap, BCa (Efron 1987). Of fewer: Student's t. A bootstrap can only draw again
+what it has seen: of 3, 5 and 9 values of a normal distribution its intervals held the mean in 77, 83 and 88 %
+of 400 trials, Student's in 93 to 96 %; of an exponential one in 63, 81 and 88 %, against 89 to 92 %.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +17,13 @@ from msgspec import Struct
 from scipy import stats  # type: ignore[import-untyped]  # scipy ships no annotations
 
 bootstrap: Any = stats.bootstrap  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+students: Any = stats.t  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 RESAMPLES: Final = 9_999
 CONFIDENCE: Final = 0.95
 LEAST: Final = 3
 """Values below which no interval is given."""
+FEW: Final = 10
+"""Values from which on a bootstrap holds what it promises, or nearly so."""
 
 
 class Estimate(Struct, frozen=True):
@@ -50,11 +58,18 @@ def estimate(values: Sequence[float], seed: int = 0) -> Estimate:
         return Estimate(mean, None, None, len(values))
     if min(values) == max(values):
         return Estimate(mean, mean, mean, len(values))
-    low, high = _interval(values, seed)
+    low, high = _students(values) if len(values) < FEW else _bootstrapped(values, seed)
     return Estimate(mean, low, high, len(values))
 
 
-def _interval(values: Sequence[float], seed: int) -> tuple[float, float]:
+def _students(values: Sequence[float]) -> tuple[float, float]:
+    """Student's t, with as many degrees of freedom as there are values, less one."""
+    mean, error = float(np.mean(values)), float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    reach = float(students.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * error
+    return mean - reach, mean + reach
+
+
+def _bootstrapped(values: Sequence[float], seed: int) -> tuple[float, float]:
     """BCa; where its acceleration cannot be had (values too much alike), plain percentiles."""
     for method in ("BCa", "percentile"):
         with warnings.catch_warnings():

@@ -11,18 +11,23 @@ from io import BytesIO
 from itertools import cycle
 from typing import Any, BinaryIO, cast
 
+from hypervisor.public.units import Seconds
 from launch.cluster.arrivals import plan_arrivals
+from launch.cluster.cluster_plan import plan_cluster
 from launch.cluster.host_plan import HostPlan, Plugins
 from launch.cluster.plans import plan_guests
-from launch.debate.alternates import run_hosts
 from launch.debate.experiment import Arm, Experiment
-from launch.debate.figures import Figures, needs_judge, run_figures
+from launch.debate.figures import Figures, needs_judge, over_figures, run_figures, wants_hosts
+from launch.debate.jitter import jittered
 from launch.debate.latency import GUESTS, latency_figures, wants_latency
+from launch.judge.build_time import planned_build_time
 from launch.judge.evidence import files_evidence, journal_stream
 from launch.judge.judge import judge_stream
+from launch.judge.verdict import HostJudgement
 from launch.scenario.load import load_document
 from launch.scenario.models import Scenario
 from launch.simulate.host_run import run_virtual
+from launch.simulate.hosts_run import run_virtual_hosts
 from launch.simulate.links import Links
 from toolstack.interface import Scheme
 from toolstack.registry import make_scheme
@@ -62,10 +67,9 @@ def scenario_of(cell: Cell, *more: str) -> Scenario:
     experiment = cell.experiment
     arm = experiment.arms[cell.arm]
     sets = [
-        *experiment.point(cell.x).set,
+        *experiment.sets(cell.x, real=cell.real),
         *(experiment.control.set if cell.control else ()),
         *arm.set,
-        *(experiment.real.set if cell.real and experiment.real is not None else ()),
         f'schemes=["{arm.scheme}"]',
         *more,
     ]
@@ -76,23 +80,42 @@ def scenario_of(cell: Cell, *more: str) -> Scenario:
 def run_cell(cell: Cell) -> dict[str, float | None]:
     """Its figures. A pair of arms has the same guests and arrivals for the same seed."""
     if cell.experiment.measure:
-        return dict(_measured(cell))
+        return dict(_own_measure(cell))
     return scenario_figures(cell, scenario_of(cell))
 
 
 def scenario_figures(cell: Cell, scenario: Scenario) -> dict[str, float | None]:
     """The figures of one virtual run with the cell's seed."""
-    plan = plan_of(cell, scenario)
     question = cell.experiment.question
+    if wants_hosts(question.figure, question.per):
+        return hosts_figures(cell, scenario)
+    plan = plan_of(cell, scenario)
     judged = needs_judge(question.figure, question.per)
     timed = wants_latency(question.figure, question.per)
     result = run_virtual(plan, scenario.schemes[0], Links(cell.delay), evidence=judged or timed)
     files: Mapping[str, bytes] = {} if result.evidence is None else result.evidence.files()
-    judgement = judge_stream(journal_stream(files), files_evidence(files)) if judged else None
+    judgement = _judged(plan, files) if judged else None
     return {
         **run_figures(plan, result, judgement),
         **(latency_figures(_guests_histories(files)) if timed else {}),
     }
+
+
+def hosts_figures(cell: Cell, scenario: Scenario) -> dict[str, float | None]:
+    """The figures of one virtual run on several hosts, over all of them."""
+    plan = plan_cluster(scenario, cell.seed, Plugins())
+    done = run_virtual_hosts(plan, scenario.schemes[0], Links(cell.delay), evidence=False)
+    return over_figures(done, [one.scenario.host.name for one in plan.hosts])
+
+
+def _judged(plan: HostPlan, files: Mapping[str, bytes]) -> HostJudgement:
+    return judge_stream(journal_stream(files), files_evidence(files), "", build_time_of(plan))
+
+
+def build_time_of(plan: HostPlan) -> Seconds | None:
+    """For how long the judge thinks a refused launch would have held its claim."""
+    pace = plan.scenario.toolstack.pages_per_second
+    return planned_build_time((one.pages for one in plan.arrivals), pace)
 
 
 def _guests_histories(files: Mapping[str, bytes]) -> Iterator[BinaryIO]:
@@ -104,13 +127,14 @@ def _guests_histories(files: Mapping[str, bytes]) -> Iterator[BinaryIO]:
 def plan_of(cell: Cell, scenario: Scenario) -> HostPlan:
     """The cell's guests, arrivals and toolstacks."""
     arm = cell.experiment.arms[cell.arm]
-    return HostPlan(
+    plan = HostPlan(
         scenario,
         cell.seed,
         plan_guests(scenario, cell.seed),
         plan_arrivals(scenario, cell.seed),
         _two_toolstacks(arm) if arm.second else Plugins(),
     )
+    return jittered(plan, cell.experiment.jitter)
 
 
 def _two_toolstacks(arm: Arm) -> Plugins:
@@ -123,13 +147,8 @@ def _in_turn(names: Iterator[str], parameters: Mapping[str, Any]) -> Scheme:
     return make_scheme(next(names), parameters)
 
 
-def _measured(cell: Cell) -> Figures:
+def _own_measure(cell: Cell) -> Figures:
     """An experiment that no scenario can express brings its own function of the cell."""
     module, _, name = cell.experiment.measure.partition(":")
     found: Mapping[str, float | None] = getattr(import_module(module), name)(cell)
     return found
-
-
-def alternates(cell: Cell) -> Figures:
-    """H15: x hosts, one after the other."""
-    return run_hosts(cell, scenario_of(cell), int(cell.x))

@@ -11,11 +11,11 @@ from typing import Any
 
 from launch.cluster.host_plan import HostPlan, HostResult
 from launch.cluster.run import run_host
-from launch.debate.cells import Cell, plan_of, scenario_of
-from launch.debate.experiment import Experiment, Kind, Real
+from launch.debate.cells import Cell, build_time_of, plan_of, scenario_of
+from launch.debate.experiment import Experiment, Kind, Real, Verdict
 from launch.debate.figures import Figures, needs_judge, run_figures
 from launch.debate.latency import latency_figures, wants_latency
-from launch.debate.verdict import Finding, Standing, find
+from launch.debate.verdict import Finding, Standing, find, side
 from launch.judge.evidence import folder_evidence
 from launch.judge.judge import judge_stream
 from launch.judge.verdict import HostJudgement
@@ -45,7 +45,9 @@ class Confirmation:
 
     def as_json(self) -> dict[str, Any]:
         """One of `verdicts`, under `real`."""
-        points = [{"x": one.x, "mean": one.interval and one.interval.mean} for one in self.finding.points]
+        points = [
+            {"x": one.x, "mean": one.measured and one.measured.interval.mean} for one in self.finding.points
+        ]
         return {"confirmed": self.confirmed.value, "why": self.why, "points": points}
 
 
@@ -68,18 +70,22 @@ def confirm(experiment: Experiment, virtual: Finding, say: Say = lambda _: None)
 
 
 def _cells(experiment: Experiment, real: Real) -> Iterator[Cell]:
-    for x in real.points:
+    for point in real.points:
         for seed in range(1, real.seeds + 1):
             for arm in experiment.question.arms:
-                yield Cell(experiment, x, arm, seed, control=False, delay=0.0, real=True)
+                yield Cell(experiment, point.x, arm, seed, control=False, delay=0.0, real=True)
 
 
 def _agree(experiment: Experiment, virtual: Finding, real: Finding) -> bool:
-    """The same verdict, or at single points the same standing where virtual time has one."""
-    if experiment.question.kind is not Kind.EACH:
+    """The means of real runs lie on the side of the threshold that virtual time has, where it knows."""
+    question = experiment.question
+    if question.kind is Kind.GROWS:
+        sides = {Verdict.HOLDS: Standing.HOLDS, Verdict.FAILS: Standing.FAILS}
+        return sides.get(virtual.verdict) is side(question, real.slope)
+    if question.kind is Kind.ZERO:
         return virtual.verdict is real.verdict
-    standings = {one.x: one.standing for one in virtual.points}
-    return all(standings.get(one.x, Standing.OPEN) in (one.standing, Standing.OPEN) for one in real.points)
+    known = {one.x: one.standing for one in virtual.points if one.standing is not Standing.OPEN}
+    return all(known.get(one.x, one.standing) is side(question, one.measured) for one in real.points)
 
 
 def run_real(cell: Cell, real: Real) -> tuple[Figures, str]:
@@ -100,16 +106,16 @@ def run_real(cell: Cell, real: Real) -> tuple[Figures, str]:
 
 def _figures(cell: Cell, plan: HostPlan, result: HostResult, folder: Path) -> Figures:
     question = cell.experiment.question
-    found = run_figures(plan, result, _judgement(cell, folder))
+    found = run_figures(plan, result, _judgement(cell, plan, folder))
     return {**found, **_latency(folder, plan.scenario.speed, wants_latency(question.figure, question.per))}
 
 
-def _judgement(cell: Cell, folder: Path) -> HostJudgement | None:
+def _judgement(cell: Cell, plan: HostPlan, folder: Path) -> HostJudgement | None:
     question = cell.experiment.question
     if not needs_judge(question.figure, question.per):
         return None
     with (folder / "journal.msgpack").open("rb") as journal:
-        return judge_stream(journal, folder_evidence(folder))
+        return judge_stream(journal, folder_evidence(folder), "", build_time_of(plan))
 
 
 def _latency(folder: Path, speed: float, wanted: bool) -> Mapping[str, float | None]:

@@ -14,6 +14,10 @@ arm and seed; a question about one figure is then answered at every point. `set`
     per = "fitted"                # divided by that one
     arms = ["clamp", "claim"]     # the first less the second, seed by seed; one arm alone: its own value
     above = 0.05                  # the claim holds at a point where the whole interval lies above
+    reason = "one launch in 20"   # why that threshold decides the claim
+
+    [jitter]                      # what a seed moves that the scenario fixes: launch.debate.jitter
+    arrivals = 0.5
 
     [arms.clamp]
     scheme = "clamp"
@@ -72,10 +76,20 @@ class Question(Struct, frozen=True, forbid_unknown_fields=True):
 
     figure: str
     arms: tuple[str, ...]
+    reason: str
+    """Why the threshold decides the claim."""
     per: str = ""
     kind: Kind = Kind.EACH
     above: float | None = None
     below: float | None = None
+
+
+class Jitter(Struct, frozen=True, forbid_unknown_fields=True):
+    """What nobody could know beforehand, and a scenario of fixed moments and phases leaves out."""
+
+    arrivals: float = 0.0  # emulated seconds: each launch comes up to that much later
+    turn: bool = False  # the phases of all guests are turned by one and the same part of a period
+    phases: float = 0.0  # periods: and each by up to that much more
 
 
 class Arm(Struct, frozen=True, forbid_unknown_fields=True):
@@ -106,7 +120,8 @@ class Control(Struct, frozen=True, forbid_unknown_fields=True):
 class Real(Struct, frozen=True, forbid_unknown_fields=True):
     """Points confirmed by real processes, one run at a time."""
 
-    points: tuple[float, ...]
+    points: tuple[Point, ...]
+    """`set` comes last of all; `quick` says nothing here."""
     set: tuple[str, ...] = ()
     seeds: int = 3
     scale: float | None = None  # shortest time that matters, emulated seconds; None: launch.trust.time_scale
@@ -126,9 +141,11 @@ class Experiment(Struct, frozen=True, forbid_unknown_fields=True):
     arms: dict[str, Arm] = {}
     seeds: int = 20
     quick_seeds: int = 6
+    jitter: Jitter = Jitter()
     measure: str = ""  # "module:function" that gives a cell's figures instead of a virtual run
     real: Real | None = None
     about: str = ""  # how to read the verdict
+    prior: str = ""  # what the debate expected of the figures, and how far that was right
 
     @property
     def releases(self) -> tuple[str, ...]:
@@ -142,9 +159,14 @@ class Experiment(Struct, frozen=True, forbid_unknown_fields=True):
         """Of the hypervisor, as text."""
         return ", ".join(self.releases)
 
-    def point(self, x: float) -> Point:
-        """The point at `x`. KeyError when there is none."""
-        return next(point for point in self.points if point.x == x)
+    def sets(self, x: float, *, real: bool) -> tuple[str, ...]:
+        """What the point at `x` sets; with `real` also what processes need. KeyError: no such point."""
+        own = _at(self.points, x).set
+        return (*own, *self.real.set, *_at(self.real.points, x).set) if real and self.real else own
+
+
+def _at(points: tuple[Point, ...], x: float) -> Point:
+    return {point.x: point for point in points}[x]
 
 
 def _files() -> Iterator[tuple[str, str]]:

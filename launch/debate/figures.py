@@ -1,25 +1,33 @@
 """The figures of one virtual run, by name: what a question may ask for.
 
 Those of the judge (docs/judge.md), those of summary.json, and the sum of every number that guests report,
-as `guests.NAME`; see launch_figures.py for `launches.NAME` and `left.NAME`. SUMS adds some of them up.
+as `guests.NAME`; see launch_figures.py for `launches.NAME` and `left.NAME`. SUMS adds some of them up. Of
+several hosts there are `over_hosts.NAME` (launch.over_hosts), and nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any, Final
 
+import msgspec
+
 from guests.report import GuestReport
+from launch.cluster.cluster_plan import ClusterResult
 from launch.cluster.host_plan import HostPlan, HostResult
 from launch.cluster.rounds import summary_of
 from launch.debate.launch_figures import launch_figures
+from launch.errors import UsageError
 from launch.judge.figures import Figures as Judged
 from launch.judge.figures import figures, flat
-from launch.judge.verdict import HostJudgement
+from launch.judge.verdict import Cause, HostJudgement
+from launch.over_hosts import over_hosts
 
 Figures = Mapping[str, float | None]
 
+OVER_HOSTS: Final = "over_hosts"
 
 JUDGED: Final = frozenset(Judged.__struct_fields__)
 SUMS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
@@ -32,6 +40,12 @@ SUMS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "refaults": ("guests.cleancache_hits", "guests.cleancache_misses"),
     }
 )
+
+COUNTERS: Final = frozenset(
+    [f"{table}.{cause.value}" for table in ("refused_while_free", "swapped", "oom_kills") for cause in Cause]
+    + [f"guests.{field.name}" for field in msgspec.structs.fields(GuestReport) if field.type is not str]
+)
+"""Absent means 0: tables by cause name what there was, and where no guest lived none has reported."""
 
 
 def needs_judge(*names: str) -> bool:
@@ -50,6 +64,17 @@ def run_figures(
     found.update({f"guests.{name}": value for name, value in _sums(result.reports).items()})
     found.update({name: _total(found, parts) for name, parts in SUMS.items()})
     return found
+
+
+def wants_hosts(*names: str) -> bool:
+    """True when one of the figures asked for is one over several hosts."""
+    return any(name.partition(".")[0] == OVER_HOSTS for name in names)
+
+
+def over_figures(done: ClusterResult, hosts: Iterable[str]) -> dict[str, float | None]:
+    """Those of one run on several hosts."""
+    figures = flat(over_hosts([done.launches], hosts))
+    return {f"{OVER_HOSTS}.{name}": value for name, value in figures.items()}
 
 
 def _total(found: Figures, parts: Sequence[str]) -> float | None:
@@ -74,9 +99,22 @@ def _sums(reports: Sequence[GuestReport]) -> Mapping[str, float]:
 
 
 def asked(found: Figures, figure: str, per: str) -> float | None:
-    """The figure, divided by another one if `per` names it. None when it cannot be had."""
-    value = found.get(figure, 0.0 if "." in figure else None)
-    if value is None or not per:
+    """The figure, divided by another one if `per` names it. None when it cannot be had.
+
+    UsageError for one that there is none of.
+    """
+    value = _one(found, figure)
+    if not per:
         return value
-    divisor = found.get(per)
-    return None if not divisor else value / divisor
+    divisor = _one(found, per)
+    return None if value is None or not divisor else value / divisor
+
+
+def _one(found: Figures, name: str) -> float | None:
+    if name in found:
+        return found[name]
+    if name in COUNTERS:
+        return 0.0
+    near = get_close_matches(name, [*found, *COUNTERS], 1)
+    meant = f"did you mean {near[0]}?" if near else f"name one of {', '.join(sorted(found))}"
+    raise UsageError(f"{name}: no such figure: {meant}")

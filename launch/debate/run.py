@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from multiprocessing import get_context
+from time import process_time
 from typing import Any
 
-from launch.compare.statistics import Estimate
 from launch.debate.cells import Cell, cells_of, run_cell
 from launch.debate.confirm import Confirmation, Confirmed
 from launch.debate.experiment import Experiment, Verdict
 from launch.debate.figures import Figures
-from launch.debate.verdict import Finding, find
+from launch.debate.verdict import Finding, Measured, find
 
 Tell = Callable[[int], None]
 """Hears how many cells are done."""
@@ -43,6 +43,8 @@ class Outcome:
     cells: int
     confirmation: Confirmation | None = None
     """What real processes say; None when they were not asked."""
+    cpu_s: float = 0.0
+    """Processor seconds of all cells."""
 
     @property
     def verdict(self) -> Verdict:
@@ -71,24 +73,37 @@ class Outcome:
             "control": self.setting.control,
             "figure": one.question.figure + (f" / {one.question.per}" if one.question.per else ""),
             "arms": list(one.question.arms),
+            "threshold": {"above": one.question.above, "below": one.question.below},
+            "reason": one.question.reason,
             "verdict": self.verdict.value,
+            "deterministic": finding.deterministic,
             "expected": self.experiment.control.verdict.value if self.setting.control else None,
             "boundary": None if finding.boundary is None else list(finding.boundary),
             "x": one.x,
             "slope": _interval(finding.slope),
             "points": [
-                {"x": point.x, "standing": point.standing.value, "interval": _interval(point.interval)}
+                {"x": point.x, "standing": point.standing.value, "interval": _interval(point.measured)}
                 for point in finding.points
             ],
+            "about": one.about,
+            "prior": one.prior,
             "cells": self.cells,
+            "cpu_s": round(self.cpu_s, 1),
             "real": None if self.confirmation is None else self.confirmation.as_json(),
         }
 
 
-def _interval(found: Estimate | None) -> dict[str, float | int | None] | None:
+def _interval(found: Measured | None) -> dict[str, float | int | str | None] | None:
     if found is None:
         return None
-    return {"low": found.low, "mean": found.mean, "high": found.high, "count": found.count}
+    one = found.interval
+    return {
+        "low": one.low,
+        "mean": one.mean,
+        "high": one.high,
+        "count": one.count,
+        "seeds": found.scatter.value,
+    }
 
 
 def hold(experiment: Experiment, setting: Setting, tell: Tell = lambda _: None) -> Outcome:
@@ -102,19 +117,29 @@ def hold(experiment: Experiment, setting: Setting, tell: Tell = lambda _: None) 
             seeds=setting.seeds,
         )
     )
-    found = {(cell.x, cell.arm, cell.seed): figures for cell, figures in _run(cells, setting.jobs, tell)}
-    return Outcome(experiment, setting, find(experiment, found), len(cells))
+    found: dict[tuple[float, str, int], Figures] = {}
+    cpu_s = 0.0
+    for cell, (figures, spent) in _run(cells, setting.jobs, tell):
+        found[cell.x, cell.arm, cell.seed] = figures
+        cpu_s += spent
+    return Outcome(experiment, setting, find(experiment, found), len(cells), cpu_s=cpu_s)
 
 
-def _run(cells: list[Cell], jobs: int, tell: Tell) -> Iterable[tuple[Cell, Figures]]:
+def _timed(cell: Cell) -> tuple[Figures, float]:
+    """A cell's figures, and the processor seconds that they took."""
+    begun = process_time()
+    return run_cell(cell), process_time() - begun
+
+
+def _run(cells: list[Cell], jobs: int, tell: Tell) -> Iterable[tuple[Cell, tuple[Figures, float]]]:
     if jobs == 1:
         for done, cell in enumerate(cells, start=1):
-            yield cell, run_cell(cell)
+            yield cell, _timed(cell)
             tell(done)
         return
     with ProcessPoolExecutor(jobs, mp_context=get_context("forkserver")) as pool:
         try:
-            running = {pool.submit(run_cell, cell): cell for cell in cells}
+            running = {pool.submit(_timed, cell): cell for cell in cells}
             for done, future in enumerate(as_completed(running), start=1):
                 yield running[future], future.result()
                 tell(done)

@@ -14,7 +14,7 @@ def settings(cell: Cell) -> Mapping[str, Any]:
     """The experiment's [scenario] with what point, control and arm set, later ones winning."""
     experiment = cell.experiment
     sets = (
-        *experiment.point(cell.x).set,
+        *experiment.sets(cell.x, real=cell.real),
         *(experiment.control.set if cell.control else ()),
         *experiment.arms[cell.arm].set,
     )

@@ -24,12 +24,37 @@ class Standing(StrEnum):
     OPEN = "open"  # the interval includes the threshold, or there was nothing to measure
 
 
+class Scatter(StrEnum):
+    """Of a figure over the seeds."""
+
+    VARIES = "varies"
+    ALIKE = "alike"  # the same figure from every seed, although the seeds' runs were not the same
+    DETERMINISTIC = "deterministic"  # every figure of the runs is the same: the seed changes nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A figure over the seeds."""
+
+    interval: Estimate
+    """Without bounds where nothing scatters, or for want of values."""
+    scatter: Scatter
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """What is held against a threshold; None when there are too few values."""
+        low, high, mean = self.interval.low, self.interval.high, self.interval.mean
+        if low is not None and high is not None:
+            return low, high
+        return None if self.scatter is Scatter.VARIES else (mean, mean)
+
+
 @dataclass(frozen=True, slots=True)
 class PointFinding:
     """What one point says."""
 
     x: float
-    interval: Estimate | None
+    measured: Measured | None
     standing: Standing
 
 
@@ -41,7 +66,13 @@ class Finding:
     points: tuple[PointFinding, ...]
     boundary: tuple[float, float] | None = None
     """The two points of the sweep between which it changes."""
-    slope: Estimate | None = None
+    slope: Measured | None = None
+
+    @property
+    def deterministic(self) -> bool:
+        """No point says anything else with another seed."""
+        known = [point.measured for point in self.points if point.measured is not None]
+        return bool(known) and all(one.scatter is Scatter.DETERMINISTIC for one in known)
 
 
 def find(experiment: Experiment, cells: Cells) -> Finding:
@@ -49,7 +80,7 @@ def find(experiment: Experiment, cells: Cells) -> Finding:
     question = experiment.question
     xs = sorted({x for x, _, _ in cells})
     values = {x: list(_values(question, cells, x)) for x in xs}
-    points = tuple(_point(question, x, values[x]) for x in xs)
+    points = tuple(_point(question, x, values[x], _seed_matters(cells, x)) for x in xs)
     match question.kind:
         case Kind.EACH:
             return _from_points(points)
@@ -68,17 +99,45 @@ def _values(question: Question, cells: Cells, x: float) -> Iterator[float]:
             yield known[0] if len(known) == 1 else known[0] - known[1]
 
 
-def _point(question: Question, x: float, values: Sequence[float]) -> PointFinding:
+def _seed_matters(cells: Cells, x: float | None = None) -> bool:
+    """True when another seed gives another run, as far as its figures tell; `x` None: at any point."""
+    first: dict[tuple[float, str], Figures] = {}
+    return any(
+        first.setdefault((at, arm), found) != found
+        for (at, arm, _), found in cells.items()
+        if x is None or at == x
+    )
+
+
+def _point(question: Question, x: float, values: Sequence[float], seed_matters: bool) -> PointFinding:
     if not values:
         return PointFinding(x, None, Standing.OPEN)
+    measured = _measured(values, seed_matters)
+    return PointFinding(x, measured, _standing(question, measured))
+
+
+def _measured(values: Sequence[float], seed_matters: bool) -> Measured:
+    """At least one value. An interval of no width would say more than is known: there is none then."""
     interval = estimate(values)
-    return PointFinding(x, interval, _standing(question, interval))
+    if interval.low is None or interval.low != interval.high:
+        return Measured(interval, Scatter.VARIES)
+    still = Estimate(interval.mean, None, None, interval.count)
+    return Measured(still, Scatter.ALIKE if seed_matters else Scatter.DETERMINISTIC)
 
 
-def _standing(question: Question, interval: Estimate) -> Standing:
-    low, high = interval.low, interval.high
-    if low is None or high is None:
-        return Standing.OPEN  # too few values
+def side(question: Question, measured: Measured | None) -> Standing:
+    """Of the threshold, on which the mean lies, however few values there are; open where there are none."""
+    if measured is None:
+        return Standing.OPEN
+    return _within(question, measured.interval.mean, measured.interval.mean)
+
+
+def _standing(question: Question, measured: Measured) -> Standing:
+    bounds = measured.bounds
+    return Standing.OPEN if bounds is None else _within(question, *bounds)
+
+
+def _within(question: Question, low: float, high: float) -> Standing:
     if question.above is not None:
         if low > question.above:
             return Standing.HOLDS
@@ -125,10 +184,10 @@ def _from_slope(question: Question, cells: Cells, points: tuple[PointFinding, ..
             slopes.append(_slope([point.x for point in points], [found[0] for found in ys]))
     if not slopes:
         return Finding(Verdict.UNKNOWN, points)
-    interval = estimate(slopes)
-    standing = _standing(question, interval)
+    slope = _measured(slopes, _seed_matters(cells))
+    standing = _standing(question, slope)
     verdict = {Standing.HOLDS: Verdict.HOLDS, Standing.FAILS: Verdict.FAILS, Standing.OPEN: Verdict.UNKNOWN}
-    return Finding(verdict[standing], points, slope=interval)
+    return Finding(verdict[standing], points, slope=slope)
 
 
 def _slope(xs: Sequence[float], ys: Sequence[float]) -> float:

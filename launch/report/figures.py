@@ -77,7 +77,7 @@ def note(table: Comparison) -> str:
     if isinstance(table, TwoRuns) and not table.paired:
         return "The seeds differ, so the repeats are no pairs, and no difference is marked."
     other = "the same scheme in the first run" if isinstance(table, TwoRuns) else table.columns[0].name
-    return f"* marks a figure whose paired difference to {other} leaves 0 out (95 % bootstrap interval, BCa)."
+    return f"* marks a figure whose paired difference to {other} leaves 0 out (95 % interval)."
 
 
 def _columns(run: RunFolder, prefix: str) -> list[Column]:

@@ -257,6 +257,17 @@ def test_intervals_are_those_of_scipy_and_cover() -> None:
     assert 50 <= held < 60
 
 
+def test_intervals_of_few_values_cover_too() -> None:
+    """Of four values the interval is Student's, which holds the mean in about 95 % of all cases."""
+    held = 0
+    for number in range(400):
+        rng = Random(number)
+        one = estimate([rng.gauss(4, 1) for _ in range(4)])
+        assert one.low is not None and one.high is not None
+        held += one.low <= 4 <= one.high
+    assert 370 <= held <= 392  # of a bootstrap's it would be 320 or so
+
+
 def test_differences_are_paired_by_repeat() -> None:
     """A constant gap under wild noise is seen exactly; repeats without a partner are left out."""
     noise = [Random(2).uniform(0, 1000) for _ in range(8)]

@@ -5,9 +5,21 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from launch.debate.cells import cells_of, scenario_of
-from launch.debate.experiment import Arm, Control, Experiment, Kind, Point, Question, Verdict, experiments
-from launch.debate.verdict import Cells, find
+from launch.debate.cells import Cell, cells_of, plan_of, scenario_of
+from launch.debate.experiment import (
+    Arm,
+    Control,
+    Experiment,
+    Kind,
+    Point,
+    Question,
+    Verdict,
+    experiment,
+    experiments,
+)
+from launch.debate.figures import asked
+from launch.debate.verdict import Cells, Scatter, Standing, find
+from launch.errors import UsageError
 
 ALL = experiments()
 
@@ -19,7 +31,7 @@ def example(kind: Kind = Kind.EACH) -> Experiment:
         title="an example",
         by="nobody",
         x="x",
-        question=Question(figure="pain", arms=("a", "b"), kind=kind, above=0.5),
+        question=Question(figure="pain", arms=("a", "b"), reason="half", kind=kind, above=0.5),
         points=tuple(Point(x) for x in (1, 2, 3, 4)),
         control=Control("none", Verdict.FAILS),
         arms={"a": Arm("clamp"), "b": Arm("claim")},
@@ -74,7 +86,52 @@ def test_pairs_share_their_seed() -> None:
     wild = {key: {"pain": 100.0 * key[2] + (2.0 if key[1] == "a" else 0.0)} for key in cells(0, 0, 0, 0)}
     found = find(example(), wild)
     assert found.verdict is Verdict.HOLDS
-    assert found.points[0].interval is not None and found.points[0].interval.low == 2.0
+    assert found.points[0].measured is not None and found.points[0].measured.bounds == (2.0, 2.0)
+
+
+def test_what_does_not_scatter_has_no_interval() -> None:
+    """A figure that is the same from all seeds is told as such; as deterministic when their runs are."""
+    seeds = range(1, 4)
+    still = {(1.0, arm, seed): {"pain": 2.0 if arm == "a" else 0.0} for arm in ("a", "b") for seed in seeds}
+    moved: Cells = {key: {**found, "steps": float(key[2])} for key, found in still.items()}
+    for cells_found, scatter in ((still, Scatter.DETERMINISTIC), (moved, Scatter.ALIKE)):
+        found = find(example(), cells_found)
+        (point,) = found.points
+        assert point.measured is not None and point.measured.scatter is scatter
+        assert point.measured.interval.low is None and point.standing is Standing.HOLDS
+        assert found.deterministic is (scatter is Scatter.DETERMINISTIC)
+    one = find(example(), {key: found for key, found in still.items() if key[2] == 1})
+    assert one.verdict is Verdict.UNKNOWN  # one seed scatters never
+
+
+def test_a_figure_that_there_is_none_of_is_an_error() -> None:
+    """A name that no run has is refused in one line; a counter of what did not happen is 0."""
+    found = {"pain": 1.0, "launches.no_s": None}
+    with pytest.raises(UsageError, match=r"launches\.noo_s: no such figure: did you mean launches\.no_s\?"):
+        asked(found, "launches.noo_s", "")
+    with pytest.raises(UsageError, match="no such figure"):
+        asked(found, "pain", "guests.kindness")
+    assert asked(found, "refused_while_free.clamp", "pain") == 0.0
+    assert asked(found, "launches.no_s", "pain") is None
+
+
+def test_the_seed_moves_phases_and_arrivals() -> None:
+    """Every seed has its own, the same for both arms, and launches come as late as the file allows."""
+    plans = [plan_of(cell, scenario_of(cell)) for cell in _cells_of_h1(seeds=2)]
+    moments = {(one.repeat, tuple(arrival.t for arrival in one.arrivals)) for one in plans}
+    phases = {(one.repeat, tuple(guest.workload for guest in one.guests)) for one in plans}
+    assert len(moments) == len(phases) == 2
+    wanted = scenario_of(_cells_of_h1(seeds=1)[0]).arrivals.at
+    assert isinstance(wanted, tuple)
+    for _, found in moments:
+        assert all(
+            0 <= own - at <= experiment("H1").jitter.arrivals for own, at in zip(found, wanted, strict=True)
+        )
+
+
+def _cells_of_h1(seeds: int) -> list[Cell]:
+    cells_found = cells_of(experiment("H1"), quick=True, control=False, delay=0.0, seeds=seeds)
+    return [cell for cell in cells_found if cell.x == 1]
 
 
 @pytest.mark.parametrize("one", ALL, ids=lambda one: one.id)

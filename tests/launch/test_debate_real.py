@@ -8,14 +8,14 @@ from typer.testing import CliRunner
 from launch.cli import app
 from launch.debate.cells import Cell
 from launch.debate.confirm import Confirmation, Confirmed, run_real
-from launch.debate.experiment import Real, Verdict, experiment
+from launch.debate.experiment import Point, Real, Verdict, experiment
 from launch.debate.run import Outcome, Setting
 from launch.debate.verdict import Finding
 
 
 def test_processes_answer_in_the_same_figures() -> None:
     """A run with processes gives the question's figure, and a line when it cannot be trusted."""
-    real = Real(points=(0.5,), set=("speed=20", "duration=20", "arrivals.count=2"), scale=1e-9)
+    real = Real(points=(Point(0.5),), set=("speed=20", "duration=20", "arrivals.count=2"), scale=1e-9)
     one = msgspec.structs.replace(experiment("H17"), real=real)
     found, complaint = run_real(Cell(one, 0.5, "mediated", 1, control=False, delay=0.0, real=True), real)
     median = found["populate.p50_ms"]
