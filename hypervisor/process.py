@@ -1,8 +1,8 @@
 """The hypervisor process: one host, two sockets, and one atomic step at a time.
 
-A round: take in what has arrived; give every runnable operation one step, in turn, and again until one of
-them has its reply or a few steps are done; write the journal; only then let the replies leave. So a long
-request never keeps those under way out for more than a step, nor one that arrives for more than a few.
+A round: take in what has arrived; give every runnable operation one step, in turn, and again until nobody
+can move or a few steps are done; write the journal; only then let the replies leave. So a long request never
+keeps those under way out for more than a step, nor one that arrives, or has its answer, for more than a few.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import gc
 import json
 import os
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,14 +35,13 @@ from hypervisor.public.units import VIRQ_DOM_EXC, Commit, DomId, Seconds
 from hypervisor.session.server import ServerSession
 from hypervisor.session.speakers import Role, RunningCall
 from hypervisor.transport import Sent, Server
+from hypervisor.turns import Turns
 
 IDLE_MS: Final = 100
 """Longest sleep: how soon a stop is noticed, and how often leases are looked at."""
 
 LOOK_EVERY: Final = 16
 """Atomic steps between two looks at the sockets: a look costs as much as a step, and 16 take some 40 us."""
-
-Underway = tuple[Operation, RunningCall]
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ class Hypervisor:
         self._clock = clock
         self._clock_ms: int = 0
         self._clock_commit: Commit = 0
-        self._underway: deque[Underway] = deque()
+        self._underway = Turns(machine, self._step)
         self._stuck = True  # nothing can move before something arrives
         self._lag = LagMeter()
         self._lease_check = 0
@@ -143,31 +142,17 @@ class Hypervisor:
 
     def _submit(self, call: RunningCall, request: Request) -> None:
         operation = self._machine.submit(Caller(*call.key), request)
-        self._underway.append((operation, call))
+        self._underway.join(operation, call)
 
     # ---- steps
 
     def _step_until_due(self) -> None:
-        """Steps in turn until somebody has an answer, nobody can move, or it is time to look for arrivals."""
+        """Steps in turn until nobody can move, or it is time to look for arrivals and send the answers."""
         due = self.steps + LOOK_EVERY
-        moving = self._step_each()  # whatever arrived, so that no flood of refusals keeps the others waiting
-        while moving and self.steps < due and not self._session.outbox:
-            moving = self._step_each()
+        moving = self._underway.give_each()
+        while moving and self.steps < due:
+            moving = self._underway.give_each()
         self._stuck = not moving
-
-    def _step_each(self) -> bool:
-        """One step for every operation that can take one; False when none could."""
-        underway, is_runnable, step = self._underway, self._machine.is_runnable, self._step
-        moved = False
-        for _ in range(len(underway)):
-            operation, call = one = underway.popleft()
-            if is_runnable(operation):
-                moved = True
-                if not step(operation, call):
-                    underway.append(one)
-            elif not operation.abandoned:
-                underway.append(one)
-        return moved
 
     def _step(self, operation: Operation, call: RunningCall) -> bool:
         """One step; True when it was the operation's last."""

@@ -15,7 +15,7 @@ from hypervisor.core.mediation import is_undecided
 from hypervisor.core.sources import Refusal
 from hypervisor.core.steps import Caller, Emission, Result, Step, Steps
 from hypervisor.public.requests import Reply, Request
-from hypervisor.public.units import Commit
+from hypervisor.public.units import DOMID_DOM0, Commit
 
 
 class Operation(Struct, eq=False):
@@ -35,6 +35,10 @@ class Operation(Struct, eq=False):
     reply: Reply | None = None
     first_commit: Commit = 0
     last_commit: Commit = 0
+
+    def next_lock(self) -> str | None:
+        """The global lock that its next step needs."""
+        return None if self.pending is None else self.pending.lock
 
 
 class StepResult(Struct, frozen=True):
@@ -78,43 +82,49 @@ class Machine:
         self._submitted += 1
         steps = begin(self.host, caller, request)
         operation = Operation(self._submitted, caller, request, steps, next(steps))
-        if not caller.privileged:
-            domain = self.host.find(caller.domid)
-            if domain is not None and not domain.runs:
-                operation.parked = True
-                self._parked.append(operation)
+        domain = None if caller.domid == DOMID_DOM0 else self.host.domains.get(caller.domid)
+        if domain is not None and not domain.runs:
+            operation.parked = True
+            self._parked.append(operation)
         return operation
 
     def is_runnable(self, operation: Operation) -> bool:
         """False while parked, finished, or while another operation holds the lock it needs next."""
-        if operation.parked or operation.pending is None:
+        step = operation.pending
+        if operation.parked or step is None:
             return False
-        if operation.pending.awaits is not None and is_undecided(self.host, operation.pending.awaits):
+        if step.awaits is not None and is_undecided(self.host, step.awaits):
             return False
-        lock = operation.pending.lock
+        lock = step.lock
         return lock is None or self._lock_holders.get(lock, operation) is operation
+
+    def holder_of(self, lock: str) -> Operation | None:
+        """Who holds a global lock between two of its steps."""
+        return self._lock_holders.get(lock)
 
     def step(self, operation: Operation) -> StepResult:
         """Do the operation's pending step. AssertionError when it is not runnable."""
         step = operation.pending
         assert step is not None, "the operation has its reply already"
-        if step.lock is not None:
-            assert self.is_runnable(operation), f"{step.name}: the {step.lock} lock is taken"
-            self._lock_holders[step.lock] = operation
-        host = self.host
-        host.commit += 1
+        host, lock = self.host, step.lock
+        if lock is not None:
+            holder = self._lock_holders.setdefault(lock, operation)
+            assert holder is operation, f"{step.name}: the {lock} lock is taken"
+        commit = host.commit = host.commit + 1
         host.current = operation.caller.domid
-        commit = host.commit
         if not operation.first_commit:
             operation.first_commit = commit
         reply = None
         try:
-            operation.pending = operation.steps.send(None)
+            operation.pending = following = operation.steps.send(None)
         except StopIteration as finished:
             reply = self._finish(operation, finished.value, commit)
-        if step.lock is not None:
-            self._release(operation, step.lock)
-        if operation.pending is not None and operation.pending.sleeps:
+            following = None
+        if lock is not None and (following is None or following.lock != lock or following.restart):
+            del self._lock_holders[
+                lock
+            ]  # kept between steps that name it, dropped by a continuation (P9, P10)
+        if following is not None and following.sleeps:
             self._fall_asleep(operation)
         return self._result(step, reply)
 
@@ -209,12 +219,6 @@ class Machine:
         operation.last_commit = commit
         operation.reply = Reply(result.ret, operation.first_commit, commit, result.value)
         return operation.reply
-
-    def _release(self, operation: Operation, lock: str) -> None:
-        """Locks last while consecutive steps name them; a continuation drops them (P9, P10)."""
-        following = operation.pending
-        if following is None or following.lock != lock or following.restart:
-            del self._lock_holders[lock]
 
     def _wake(self) -> None:
         """Callers of unpaused domains move again; those of domains that left never do."""

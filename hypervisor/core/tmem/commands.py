@@ -5,7 +5,7 @@ from typing import assert_never
 from hypervisor.core.decrease import lookup_page
 from hypervisor.core.host import Host
 from hypervisor.core.steps import Caller, Part, Result, Steps
-from hypervisor.core.tmem.content import Client, Page, Pool
+from hypervisor.core.tmem.content import Page, Pool
 from hypervisor.core.tmem.memory import tmem_step
 from hypervisor.core.tmem.pools import create_client, destroy_pool, new_pool
 from hypervisor.core.tmem.put import put_page
@@ -35,13 +35,17 @@ def tmem_op(host: Host, caller: Caller, request: TmemOp) -> Steps:
         return Result(-Errno.ENOSYS)
     if not host.tmem.enabled:
         return Result(-Errno.ENODEV)
-    host.tmem.statistics.total_ops += 1
-    result = yield from _carry_out(host, caller, request)
-    host.tmem.statistics.errored_ops += result.ret < 0
+    statistics = host.tmem.statistics
+    statistics.total_ops += 1
+    outcome = _carry_out(host, caller, request)
+    result = outcome if isinstance(outcome, Result) else Result((yield from outcome))
+    if result.ret < 0:
+        statistics.errored_ops += 1
     return result
 
 
-def _carry_out(host: Host, caller: Caller, request: TmemOp) -> Part[Result]:
+def _carry_out(host: Host, caller: Caller, request: TmemOp) -> Result | Part[int]:
+    """The answer, or the further steps of the few commands that may take some."""
     domain = host.find(caller.domid)
     if domain is None or domain.is_dying:
         return Result(-Errno.ENODEV)
@@ -52,28 +56,22 @@ def _carry_out(host: Host, caller: Caller, request: TmemOp) -> Part[Result]:
         return Result(-Errno.ENOMEM)
     match request:
         case TmemNewPool():
-            ret = yield from new_pool(host, client, request.flags, request.uuid)
-            return Result(ret)
+            return new_pool(host, client, request.flags, request.uuid)
         case TmemDestroyPool():
             return Result(destroy_pool(host, client, request.pool_id))
         case _:
-            pool = _pool(client, request.pool_id)
+            pool = client.pools[request.pool_id] if 0 <= request.pool_id < len(client.pools) else None
             if pool is None:
                 return Result(-Errno.ENODEV)
-            return (yield from _on_pool(host, caller, pool, request))
+            return _on_pool(host, caller, pool, request)
 
 
-def _pool(client: Client, pool_id: int) -> Pool | None:
-    return client.pools[pool_id] if 0 <= pool_id < len(client.pools) else None
-
-
-def _on_pool(host: Host, caller: Caller, pool: Pool, request: PageOp) -> Part[Result]:
+def _on_pool(host: Host, caller: Caller, pool: Pool, request: PageOp) -> Result | Part[int]:
     match request:
-        case TmemPutPage():
-            ret = yield from put_page(host, caller, pool, request)
-            return Result(ret)
         case TmemGetPage():
             return _get(host, caller, pool, request)
+        case TmemPutPage():
+            return put_page(host, caller, pool, request)
         case TmemFlushPage():
             return Result(_flush_page(host, pool, request))
         case TmemFlushObject():

@@ -23,7 +23,7 @@ from hypervisor.core.steps import (
 from hypervisor.core.tmem.content import Pool
 from hypervisor.core.tmem.release import tmem_of
 from hypervisor.core.tmem.state import TMEM_OWNER
-from hypervisor.core.tmem.subpages import Block
+from hypervisor.core.tmem.subpages import Block, SubpagePool
 from hypervisor.public.units import DomId, Mfn
 
 TMEM: Final[Resource] = ("tmem", 0)
@@ -48,17 +48,21 @@ def take_page(host: Host, pool: Pool) -> Part[Mfn | None]:
 
 def take_block(host: Host, pool: Pool, size: int) -> Part[Block | None]:
     """A subpage for a pool, with one more page if need be; None counts as a failed allocation."""
-    tmem = tmem_of(host)
-    subpages = pool.client.subpages if pool.persistent else tmem.subpages
+    subpages = subpages_of(host, pool)
     block = subpages.take(size)
     if block is not None:
         return block
     mfn = yield from take_page(host, pool)
     if mfn is None:
-        tmem.statistics.alloc_failed += 1
+        tmem_of(host).statistics.alloc_failed += 1
         return None
     subpages.add(mfn)
     return subpages.take(size)
+
+
+def subpages_of(host: Host, pool: Pool) -> SubpagePool:
+    """Where a pool's metadata and compressed pages lie (T25)."""
+    return pool.client.subpages if pool.persistent else tmem_of(host).subpages
 
 
 def _take_ephemeral(host: Host, domid: DomId) -> Part[Mfn | None]:

@@ -9,7 +9,7 @@ from hypervisor.core.sources import Reason, Source
 from hypervisor.core.steps import Caller, Part
 from hypervisor.core.tmem.content import Object, Page, Pool
 from hypervisor.core.tmem.eviction import evict
-from hypervisor.core.tmem.memory import take_block, take_page, tmem_step
+from hypervisor.core.tmem.memory import subpages_of, take_block, take_page, tmem_step
 from hypervisor.core.tmem.release import (
     COMPRESSED_ZEROS,
     delete_page,
@@ -19,6 +19,7 @@ from hypervisor.core.tmem.release import (
     tmem_of,
     unhang,
 )
+from hypervisor.core.tmem.state import Tmem
 from hypervisor.core.tmem.subpages import Block
 from hypervisor.public.errors import Errno
 from hypervisor.public.tmem import TmemPutPage
@@ -33,8 +34,7 @@ _NODE: Final = 528
 def put_page(host: Host, caller: Caller, pool: Pool, request: TmemPutPage) -> Part[int]:
     """1, or a negative errno. A duplicate that fails has lost the old page too (T10)."""
     tmem = tmem_of(host)
-    roomy = yield from _ensure_avail_pages(host)
-    if not roomy and host.release.tmem_put_needs_room:
+    if not _is_roomy(host, tmem) and not (yield from _make_room(host, tmem)):
         note_refusal(host, caller.domid, 1, _source(pool), Reason.EMPTY)
         return -Errno.ENOMEM
     pool.puts += 1
@@ -49,22 +49,23 @@ def put_page(host: Host, caller: Caller, pool: Pool, request: TmemPutPage) -> Pa
         tmem.busy = None
 
 
-def _ensure_avail_pages(host: Host) -> Part[bool]:
-    """tmem_ensure_avail_pages: evict until a MiB above midsize is there, ten failures at most (T21).
+def _is_roomy(host: Host, tmem: Tmem) -> bool:
+    """A MiB above midsize is there (T21). The difference is an unsigned long: below midsize it wraps."""
+    spare = (len(tmem.page_list) + host.heap.total_avail - tmem.midsize) & ULONG_MASK
+    return spare >= PAGES_PER_MIB
 
-    The difference is an unsigned long: below midsize it wraps, and passes.
-    """
-    tmem = tmem_of(host)
+
+def _make_room(host: Host, tmem: Tmem) -> Part[bool]:
+    """tmem_ensure_avail_pages: evict until there is room, ten failures at most; may the put go on? (T21)"""
     failures = 10 if host.release.tmem_put_needs_room else 11
     while True:
-        spare = (len(tmem.page_list) + host.heap.total_avail - tmem.midsize) & ULONG_MASK
-        if spare >= PAGES_PER_MIB:
-            return True
         if not evict(host):
             failures -= 1
         if not failures:
-            return False
+            return not host.release.tmem_put_needs_room
         yield tmem_step("evict")
+        if _is_roomy(host, tmem):
+            return True
 
 
 def _new(host: Host, caller: Caller, pool: Pool, obj: Object | None, request: TmemPutPage) -> Part[int]:
@@ -74,7 +75,7 @@ def _new(host: Host, caller: Caller, pool: Pool, obj: Object | None, request: Tm
         return -Errno.EFROZEN
     fresh = obj is None
     if obj is None:
-        block = yield from take_block(host, pool, _OBJECT)
+        block = subpages_of(host, pool).take(_OBJECT) or (yield from take_block(host, pool, _OBJECT))
         if block is None:
             return -Errno.ENOMEM
         obj = _add_object(host, pool, request, block)
@@ -127,7 +128,8 @@ def _store_new(host: Host, caller: Caller, obj: Object, request: TmemPutPage) ->
 
 def _new_page(host: Host, obj: Object) -> Part[Page | None]:
     tmem, pool = tmem_of(host), obj.pool
-    block = yield from take_block(host, pool, host.release.tmem_page_descriptor_bytes)
+    size = host.release.tmem_page_descriptor_bytes
+    block = subpages_of(host, pool).take(size) or (yield from take_block(host, pool, size))
     if block is None:
         return None
     pool.pages += 1

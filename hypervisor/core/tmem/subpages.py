@@ -40,12 +40,15 @@ class SubpagePool:
     def take(self, size: int) -> Block | None:
         """A block for `size` bytes; None: bring another page with `add` first (xmem_pool_alloc)."""
         size = max(_ALIGN, -(-size // _ALIGN) * _ALIGN)
-        found = self._bitmap >> _class_to_search(size)
+        least = _class_to_search(size)
+        found = self._bitmap >> least
         if not found:
             return None
-        chosen = _class_to_search(size) + (found & -found).bit_length() - 1
-        block = next(reversed(self._classes[chosen]))
-        self._remove(block)
+        chosen = least + (found & -found).bit_length() - 1
+        blocks = self._classes[chosen]
+        block, _ = blocks.popitem()
+        if not blocks:
+            self._bitmap &= ~(1 << chosen)
         left = block.size - size
         if left >= 2 * _HEADER:
             rest = Block(block.mfn, left - _HEADER, block, block.after)

@@ -1,0 +1,77 @@
+"""Whose turn it is: the requests under way, each given one atomic step in turn.
+
+Whoever finds the lock that it needs next taken stands behind its holder, and is not asked again until it is
+his. Nearly all requests of guests with tmem need the same one: asking everybody between any two steps cost
+more than the steps.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from hypervisor.core.machine import Machine, Operation
+from hypervisor.session.speakers import RunningCall
+
+Underway = tuple[Operation, RunningCall]
+
+
+class Turns:
+    """The requests under way on one machine, in order of arrival."""
+
+    def __init__(self, machine: Machine, step: Callable[[Operation, RunningCall], bool]) -> None:
+        """`step` does an operation's next step, and says whether it was its last."""
+        self._machine = machine
+        self._step = step
+        self._line: deque[Underway] = deque()
+        self._behind: dict[str, deque[Underway]] = {}
+        """Who waits for a lock, by the lock; nobody does for one that is free."""
+
+    def __iter__(self) -> Iterator[Underway]:
+        """Everybody under way, those who wait for a lock last."""
+        yield from self._line
+        for waiting in self._behind.values():
+            yield from waiting
+
+    def join(self, operation: Operation, call: RunningCall) -> None:
+        """A new one, at the end of the line."""
+        self._line.append((operation, call))
+
+    def give_each(self) -> bool:
+        """A step for everybody who can take one, or gets the lock for it meanwhile; False when none could."""
+        holder_of = self._machine.holder_of
+        turn, self._line = self._line, deque()
+        moved = False
+        while turn:
+            one = turn.popleft()
+            lock = one[0].next_lock()
+            holder = None if lock is None else holder_of(lock)
+            if lock is not None and holder is not None and holder is not one[0]:
+                self._stand_behind(lock, one)
+                continue
+            moved = self._move(one) or moved
+            if lock in self._behind:
+                self._let_in(lock)
+        return moved
+
+    def _move(self, one: Underway) -> bool:
+        """Its step, if it can take one now."""
+        operation, call = one
+        can = self._machine.is_runnable(operation)
+        if not (self._step(operation, call) if can else operation.abandoned):
+            self._line.append(one)
+        return can
+
+    def _stand_behind(self, lock: str, one: Underway) -> None:
+        waiting = self._behind.get(lock)
+        if waiting is None:
+            waiting = self._behind[lock] = deque()
+        waiting.append(one)
+
+    def _let_in(self, lock: str) -> None:
+        """While the lock is free: a step for who has waited longest for it."""
+        waiting = self._behind[lock]
+        while waiting and self._machine.holder_of(lock) is None:
+            self._move(waiting.popleft())
+        if not waiting:
+            del self._behind[lock]
