@@ -8,17 +8,15 @@ of 400 trials, Student's in 93 to 96 %; of an exponential one in 63, 81 and 88 %
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from importlib import import_module
+from statistics import stdev
+from typing import Final
 
-import numpy as np
 from msgspec import Struct
-from scipy import stats  # type: ignore[import-untyped]  # scipy ships no annotations
 
-bootstrap: Any = stats.bootstrap  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-students: Any = stats.t  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-RESAMPLES: Final = 9_999
+INTERVALS: Final = "launch.compare.intervals"
+"""Imported when the first interval is asked for."""
 CONFIDENCE: Final = 0.95
 LEAST: Final = 3
 """Values below which no interval is given."""
@@ -58,34 +56,12 @@ def estimate(values: Sequence[float], seed: int = 0) -> Estimate:
         return Estimate(mean, None, None, len(values))
     if min(values) == max(values):
         return Estimate(mean, mean, mean, len(values))
-    low, high = _students(values) if len(values) < FEW else _bootstrapped(values, seed)
+    intervals = import_module(INTERVALS)
+    if len(values) < FEW:
+        low, high = intervals.students(values, CONFIDENCE)
+    else:
+        low, high = intervals.bootstrapped(values, CONFIDENCE, seed)
     return Estimate(mean, low, high, len(values))
-
-
-def _students(values: Sequence[float]) -> tuple[float, float]:
-    """Student's t, with as many degrees of freedom as there are values, less one."""
-    mean, error = float(np.mean(values)), float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    reach = float(students.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * error
-    return mean - reach, mean + reach
-
-
-def _bootstrapped(values: Sequence[float], seed: int) -> tuple[float, float]:
-    """BCa; where its acceleration cannot be had (values too much alike), plain percentiles."""
-    for method in ("BCa", "percentile"):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of degenerate resamples: they show as NaN, and are looked for
-            found: Any = bootstrap(
-                (np.asarray(values, dtype=float),),
-                np.mean,
-                n_resamples=RESAMPLES,
-                confidence_level=CONFIDENCE,
-                method=method,
-                rng=np.random.default_rng(seed),
-            )
-        low, high = (float(bound) for bound in found.confidence_interval)
-        if math.isfinite(low) and math.isfinite(high):
-            return low, high
-    return min(values), max(values)
 
 
 def difference(
@@ -100,6 +76,6 @@ def difference(
     if not pairs:
         return None
     found = estimate(pairs, seed)
-    spread = float(np.std(pairs, ddof=1)) if len(pairs) > 1 else 0.0
+    spread = stdev(pairs) if len(pairs) > 1 else 0.0
     higher = sum((pair > 0) + (pair == 0) / 2 for pair in pairs) / len(pairs)
     return Difference(found, found.mean / spread if spread > 0 else None, higher)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-
-import numpy as np
+from statistics import linear_regression
 
 from launch.compare.statistics import Estimate, estimate
 from launch.debate.experiment import Experiment, Kind, Question, Verdict
@@ -192,4 +191,4 @@ def _from_slope(question: Question, cells: Cells, points: tuple[PointFinding, ..
 
 def _slope(xs: Sequence[float], ys: Sequence[float]) -> float:
     """Of the straight line through the points, by least squares."""
-    return float(np.polyfit(xs, ys, 1)[0])
+    return linear_regression(xs, ys).slope

@@ -41,18 +41,27 @@ def test_completion_offers_commands_scenarios_and_schemes() -> None:
     assert "--metrics" in completed("claimlab serve --me")
 
 
-def test_completion_of_a_command_imports_none() -> None:
-    """Heavy libraries of single commands stay away while the shell waits for names."""
-    script = (
-        "import sys, launch.cli\n"
-        "from launch.cli import app\n"
-        "try: app(args=[], prog_name='claimlab')\n"
-        "finally: assert not {'scipy', 'plotly', 'textual', 'launch.commands.run'} & set(sys.modules)\n"
-    )
-    variables = {"_CLAIMLAB_COMPLETE": "complete_bash", "COMP_WORDS": "claimlab s", "COMP_CWORD": "1"}
+IMPORTED = """
+import sys
+from launch.cli import main
+try: main(sys.argv[1:])
+finally: assert not {"numpy", "scipy", "textual", "launch.commands.run"} & set(sys.modules)
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables"),
+    [
+        pytest.param((), {"_CLAIMLAB_COMPLETE": "complete_bash", "COMP_CWORD": "1"}, id="completion"),
+        pytest.param(("--help",), {}, id="help"),
+        pytest.param(("simulate", "--help"), {}, id="another command"),
+    ],
+)
+def test_a_command_is_imported_to_run_it_only(arguments: tuple[str, ...], variables: dict[str, str]) -> None:
+    """Single commands' heavy libraries stay away from completion, the list of commands and other commands."""
     done = subprocess.run(
-        [sys.executable, "-c", script],
-        env={**os.environ, **variables},
+        [sys.executable, "-c", IMPORTED, *arguments],
+        env={**os.environ, "COMP_WORDS": "claimlab s", **variables},
         capture_output=True,
         text=True,
         check=False,
@@ -83,7 +92,9 @@ def test_no_color_is_honoured(arguments: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("name", list(COMMANDS))
 def test_every_command_takes_json(name: str) -> None:
-    """--json is among the options of every command: all of them print a table or a list."""
+    """--json is among the options of every command (all print a table or a list), its help among theirs."""
     table: Any = CommandTable(name="claimlab")
-    command = table.get_command(None, name)
+    _, command, rest = table.resolve_command(None, [name, "--json"])
+    assert rest == ["--json"]
+    assert command.help.partition("\n")[0] == table.get_command(None, name).help != ""
     assert "--json" in [option for parameter in command.params for option in parameter.opts]
