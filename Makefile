@@ -6,6 +6,8 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --retries 8 --timeout 60
 # The command line tools are run from the environment, whatever PATH says.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# The tests start hundreds of processes: with no byte code kept each of them would compile every module again.
+unexport PYTHONDONTWRITEBYTECODE
 
 PACKAGES := hypervisor guests toolstack launch
 PYTEST   ?= $(BIN)/python -m pytest
@@ -59,7 +61,7 @@ contracts: $(DEV_ENV)
 
 pytest: $(DEV_ENV)
 	@echo "== pytest: everything not marked long"
-	$(PYTEST)
+	$(PYTEST) -n auto --dist worksteal
 
 format: $(DEV_ENV) ## lay out the code and mend what can be mended
 	$(BIN)/ruff check --fix .

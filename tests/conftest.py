@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "rule(*ids): the rules of the emulated Xen that the test covers, C17 say"
     )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """For -n auto: one more than there are cores, because many tests wait for processes of their own."""
+    return len(os.sched_getaffinity(0)) + 1
 
 
 def rules_of(item: pytest.Item) -> set[str]:

@@ -1,7 +1,8 @@
 """The commands that the documentation shows do run: every fenced block opened with ```sh run is executed.
 
-A block opened with ```sh run long belongs to `make test-long`. The lines of one block run in one shell, from
-the repository's root, and the first command that fails fails the block.
+A block opened with ```sh run long belongs to `make test-long`. The lines of one block run in one shell, and
+the first command that fails fails the block. Each has a folder of its own that holds what the repository's
+root holds, beside ../shared: what stands in runs/ is the block's, whatever runs at the same time.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,7 +53,7 @@ def documents(root: Path = ROOT) -> list[Path]:
     return sorted([*root.glob("*.md"), *root.glob("docs/**/*.md")])
 
 
-def run(block: Block, cwd: Path = ROOT) -> str:
+def run(block: Block, cwd: Path) -> str:
     """Run the block with this environment's commands first on PATH; returns its output, shell trace included.
 
     -e ends the script at the first command that fails, -x names that command in the output.
@@ -80,6 +83,19 @@ def run(block: Block, cwd: Path = ROOT) -> str:
     return output
 
 
+@pytest.fixture
+def root() -> Iterator[Path]:
+    """A folder to run a block in."""
+    with tempfile.TemporaryDirectory(prefix="claimlab-docs-") as temporary:
+        folder = Path(temporary, "claimlab")
+        folder.mkdir()
+        for entry in ROOT.iterdir():
+            if entry.name != "runs":
+                (folder / entry.name).symlink_to(entry)
+        Path(temporary, "shared").symlink_to(ROOT.parent / "shared")
+        yield folder
+
+
 SHOWN = [
     pytest.param(block, id=block.where, marks=[pytest.mark.long] if block.long else [])
     for document in documents()
@@ -88,11 +104,11 @@ SHOWN = [
 
 
 @pytest.mark.parametrize("block", SHOWN)
-def test_shown_commands_succeed(block: Block, request: pytest.FixtureRequest) -> None:
+def test_shown_commands_succeed(block: Block, root: Path, request: pytest.FixtureRequest) -> None:
     """Every command of the block ends with exit code 0."""
     if "../shared" in block.script:
         request.getfixturevalue("shared")
-    run(block)
+    run(block, root)
 
 
 PYTHON = re.compile(r"^```python[ \t]*\n(?P<code>.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)
