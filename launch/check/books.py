@@ -14,7 +14,14 @@ from typing import Final
 from hypervisor.core.claims import available_pages
 from hypervisor.core.domain import Dying
 from hypervisor.core.host import Host
-from hypervisor.core.invariants import Broken, check_counters, check_frames, permitting_rule, unpermitted
+from hypervisor.core.invariants import (
+    Broken,
+    check_counters,
+    check_frames,
+    leaning_pages,
+    permitting_rule,
+    unpermitted,
+)
 from hypervisor.core.steps import Caller, Resource, Step
 from hypervisor.core.transitions import Counters, DomainCounters, compare, counters
 from hypervisor.public.units import DomId
@@ -172,6 +179,7 @@ class Books:
             free=available,
             outstanding_claims=claims,
             in_flight=in_flight,
+            leaning=leaning_pages(self._host, in_flight),
             offlined=offlined,
             domains={
                 Caller(domid, self._incarnations[domid]): DomainCounters(tot, limit, claim, dying)

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
 from hypervisor.core.heap.frames import FREE
-from hypervisor.core.invariants import Broken
 from hypervisor.core.retire import OFFLINED
 from hypervisor.core.steps import Caller
 from hypervisor.public.domctl import CDF_HAP, CDF_HVM, MaxMem
@@ -28,13 +27,6 @@ ERRORS = frozenset(
 
 class WithNodes(AnyInterleaving):
     """As the base, with claims on nodes and frames that go out of service and come back."""
-
-    def judge(self, broken: tuple[Broken, ...]) -> None:
-        """The checker calls an excess a window while an extent is in flight, also when it is offlining's."""
-        excess = self.host.outstanding_claims - self.host.heap.total_avail
-        if 0 < excess <= self.host.offlined_pages and not self.host.release.offlining_recalls_claims:
-            broken = tuple(one for one in broken if (one.invariant, one.form) != ("I3", "window"))
-        super().judge(broken)
 
     @initialize(
         nodes=st.sampled_from(((600, 700), (1024, 512), (400, 512, 600))),
