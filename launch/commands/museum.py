@@ -35,7 +35,8 @@ def museum(names: NamesArgument = None, list_: ListOption = False, json: JsonOpt
             _print(one)
     else:
         _console().print(report.table())
-        print(report.last_line())
+        for line in report.last_lines():
+            print(line)
     raise typer.Exit(report.exit_code)
 
 

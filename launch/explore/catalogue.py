@@ -8,20 +8,19 @@ from typing import Final
 
 from launch.errors import UsageError
 from launch.explore.small_world import SmallWorld
-from launch.explore.worlds.check_populate import CheckPopulate
 from launch.explore.worlds.claim_in_window import (
     ClaimInWindow,
     ClaimInWindowOfSuperpages,
     HugeClaimInWindow,
     HugeClaimInWindowOfSuperpages,
 )
-from launch.explore.worlds.claim_populate import ClaimPopulate
 from launch.explore.worlds.claim_race import ClaimRace
 from launch.explore.worlds.claim_vs_populate import ClaimVsPopulate
 from launch.explore.worlds.freeze import Freeze
 from launch.explore.worlds.generated import Generated
 from launch.explore.worlds.observer import Observer, ObserverOfSuperpages
 from launch.explore.worlds.toctou import Toctou
+from launch.explore.worlds.two_builders import CheckPopulate, ClaimPopulate
 from launch.explore.worlds.two_claims import ClaimSameDomain, ClaimTwoDomains
 
 _ALL: Final[tuple[type[SmallWorld], ...]] = (

@@ -1,20 +1,30 @@
-"""All exhibits, by name."""
+"""All exhibits, by name: what exhibits.toml tells of each, and its two sides."""
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping, Sequence
+from importlib import resources
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from launch.errors import UsageError
 from launch.museum.exhibit import Exhibit
-from launch.museum.exhibits.builders import BUILDERS
-from launch.museum.exhibits.daemons import DAEMONS
-from launch.museum.exhibits.hypervisor import HYPERVISOR
+from launch.museum.sides import SIDES
 
-EXHIBITS: Final[Mapping[str, Exhibit]] = MappingProxyType(
-    {one.name: one for one in (*HYPERVISOR, *BUILDERS, *DAEMONS)}
-)
+
+def _exhibit(name: str, told: dict[str, Any]) -> Exhibit:
+    on, off = SIDES[name]
+    told["history"] = " ".join(told["history"].split())
+    return Exhibit(name=name, on=on, off=off, **told)
+
+
+def _read() -> Mapping[str, Exhibit]:
+    text = resources.files("launch").joinpath("museum", "exhibits.toml").read_text("utf-8")
+    return MappingProxyType({name: _exhibit(name, told) for name, told in tomllib.loads(text).items()})
+
+
+EXHIBITS: Final = _read()
 
 
 def chosen(names: Sequence[str]) -> tuple[Exhibit, ...]:

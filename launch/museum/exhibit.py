@@ -7,7 +7,7 @@ judge of launches, and what the world itself holds for a violation. None of them
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Final
 
 from hypervisor.core.releases import Release
@@ -16,8 +16,8 @@ from launch.explore.small_world import Setting, SmallWorld
 from toolstack.interface import Scheme
 
 NewScheme = Callable[[], Scheme]
-BUDGET: Final = 400
-"""Schedules of the sound side that are tried where nothing else is said."""
+BUDGET: Final = 10_000
+"""Schedules of the sound side that are tried where nothing else is said: all of them, so far."""
 
 
 def no_scheme() -> Scheme:
@@ -61,11 +61,6 @@ class Exhibit:
     """The smallest that shows it, as `claimlab explore --schedule` takes it."""
     budget: int = BUDGET
     """Schedules of the sound side to try; fewer when they are exhausted before."""
-
-
-def turned(release: Release, **switches: bool) -> Release:
-    """A release with switches turned, and its own name: what it may break is asked by name."""
-    return replace(release, **switches)  # type: ignore[arg-type]  # every switch is a bool
 
 
 def switches_turned(exhibit: Exhibit) -> tuple[str, ...]:

@@ -26,17 +26,20 @@ class Report:
         return 0 if all(one.red and one.green for one in self.shown) else 1
 
     def table(self) -> Table:
-        """One row an exhibit."""
-        table = _table("operations", "moves", "red", "green")
+        """One row an exhibit; `listing` and `above` have the rest."""
+        table = _table("what broke", "calls", "red", "green")
         for one in self.shown:
-            figures = str(one.operations), str(one.moves), _mark(one.red), _green(one)
-            table.add_row(*_listed(one.exhibit), *figures)
+            figures = str(one.operations), _mark(one.red), _green(one)
+            table.add_row(one.exhibit.name, one.exhibit.broke, *figures)
         return table
 
-    def last_line(self) -> str:
-        """The sum of it."""
+    def last_lines(self) -> Iterator[str]:
+        """The sum of it, and which sound sides have more schedules than were tried."""
+        for one in self.shown:
+            if one.green and not one.exhausted:
+                yield f"{one.exhibit.name}: its sound side has more schedules than the {one.tried_off} tried"
         good = sum(one.red and one.green for one in self.shown)
-        return f"{good} of {len(self.shown)} exhibits are red with their switch and green without"
+        yield f"{good} of {len(self.shown)} exhibits are red with their switch and green without"
 
     def as_json(self) -> dict[str, object]:
         """The document of --json."""
@@ -45,9 +48,9 @@ class Report:
 
 def listing(exhibits: Sequence[Exhibit]) -> Table:
     """What there is to see."""
-    table = _table()
+    table = _table("when; source", "what broke")
     for one in exhibits:
-        table.add_row(*_listed(one))
+        table.add_row(one.name, f"{one.when}; {one.source}", one.broke)
     return table
 
 
@@ -78,18 +81,12 @@ def above(exhibit: Exhibit) -> Iterator[str]:
     yield f"world: {exhibit.on.world.name}, {exhibit.on.world.about}"
 
 
-def _table(*more: str) -> Table:
+def _table(*headings: str) -> Table:
     table = Table()
     table.add_column("exhibit", no_wrap=True)
-    for heading in ("when, source", "what broke", "switch"):
-        table.add_column(heading, overflow="fold")
-    for heading in more:
+    for heading in headings:
         table.add_column(heading, overflow="fold")
     return table
-
-
-def _listed(one: Exhibit) -> tuple[str, ...]:
-    return one.name, f"{one.when}; {one.source}", one.broke, one.switch
 
 
 def _mark(good: bool) -> str:

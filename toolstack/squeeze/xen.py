@@ -82,7 +82,7 @@ class SqueezedXen:
 
     def _running(self, one: DomainInfo) -> SqueezedDomain:
         seen, hvm = self._seen[key_of(one)], bool(one.flags & DOMINF_HVM)
-        ram = max(self.limits.lifetime[key_of(one)] - (MAXMEM_CONSTANT if hvm else 0), 0)
+        ram = self._ram_of(self.limits.lifetime[key_of(one)], hvm)
         return SqueezedDomain(
             key=key_of(one),
             dyn_min=ram * self._min_percent // 100,
@@ -92,6 +92,10 @@ class SqueezedXen:
             booted=seen.booted,
             hvm=hvm,
         )
+
+    def _ram_of(self, limit: Pages, hvm: bool) -> Pages:
+        """What a domain of that max_pages can use: HVM domains are given 1 MiB more than that (Q6)."""
+        return max(limit - (MAXMEM_CONSTANT if hvm else 0), 0)
 
     # ---- hands
 

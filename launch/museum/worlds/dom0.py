@@ -15,16 +15,19 @@ from launch.explore.scene import Scene
 from launch.explore.small_world import Party, SmallWorld
 
 EXTENT: Final = 512
-MINIMUM: Final = 1010
-"""Pages that dom0 cannot do without."""
+LACKING: Final = 2
+"""Pages that each launch has to get from dom0."""
+MINIMUM: Final = 2 * EXTENT - 2 * LACKING + 1
+"""Pages that dom0 cannot do without: it can give to one launch and not to both."""
 
 
 class Dom0Gives(SmallWorld):
-    """dom0 can give 14 pages; each launch lacks 10."""
+    """Each launch makes dom0 a little smaller."""
 
     name: ClassVar[str] = "dom0-gives"
     about: ClassVar[str] = "two launches that each make dom0 smaller"
     scheme: ClassVar[str | None] = "lock"
+    until: ClassVar[float] = 25.0
     host = HostConfig((4096,), dom0_pages=2 * EXTENT, xen_pages=256, low_mem_virq_pages=0)
 
     def __init__(self, toolstacks: int, **changes: int) -> None:
@@ -34,7 +37,7 @@ class Dom0Gives(SmallWorld):
 
     async def set_up(self, world: World) -> None:
         """A little less than a launch needs."""
-        await leave_unclaimed(world, 2 * EXTENT - 10)
+        await leave_unclaimed(world, 2 * EXTENT - LACKING)
 
     def parties(self, scene: Scene) -> Sequence[Party]:
         """Who gets which order."""

@@ -97,7 +97,7 @@ class OneAfterTheOther(Launching):
 
     name: ClassVar[str] = "one-after-the-other"
     about: ClassVar[str] = "two launches of one toolstack one after the other, memory for both"
-    until: ClassVar[float] = 5.0
+    until: ClassVar[float] = 2.5
 
     async def set_up(self, world: World) -> None:
         """Enough for both, not for three."""
@@ -109,24 +109,40 @@ class OneAfterTheOther(Launching):
         return (toolstack(scene, "toolstack", *orders),)
 
 
+class TwoToolstacks(Launching):
+    """A launch each, and memory for one of them."""
+
+    name: ClassVar[str] = "two-toolstacks"
+    about: ClassVar[str] = "two toolstacks launch a domain each at the same time, memory for one of them"
+
+    async def set_up(self, world: World) -> None:
+        """A superpage, and more than the structures of two domains take."""
+        await leave_unclaimed(world, EXTENT + 64)
+
+    def parties(self, scene: Scene) -> Sequence[Party]:
+        """Two processes, each with a scheme of its own."""
+        orders = [LaunchOrder(number, EXTENT, EXTENT) for number in (1, 2)]
+        return [toolstack(scene, f"toolstack {one.order}", one) for one in orders]
+
+
 class BesideGuest(Launching):
     """A launch that does not fit, then one that does, while a guest grows."""
 
     name: ClassVar[str] = "beside-guest"
     about: ClassVar[str] = (
-        "a launch that does not fit, then one that does, while a guest grows as far as it may"
+        "a launch that did not fit, then one that does, while a guest grows as far as it may"
     )
+    host = HostConfig((2902,), dom0_pages=512, xen_pages=256, low_mem_virq_pages=0)
+    """1100 pages stay free, enough for the launch and one of the two superpages that the guest wants."""
 
     async def set_up(self, world: World) -> DomId:
         """A running guest of two superpages that may have six."""
-        guest = await new_domain(world, max_pages=6 * EXTENT, populated=((0, 2),), order=9, runs=True)
-        await leave_unclaimed(world, 2 * EXTENT + 76)
-        return guest
+        return await new_domain(world, max_pages=6 * EXTENT, populated=((0, 2),), order=9, runs=True)
 
     def parties(self, scene: Scene) -> Sequence[Party]:
-        """One order, when it has ended the other; the guest takes two superpages."""
-        orders = LaunchOrder(1, 16 * EXTENT, 16 * EXTENT), LaunchOrder(2, EXTENT, EXTENT)
+        """What follows the end of the first launch is still to come; the guest takes two superpages."""
+        first, order = LaunchOrder(1, 16 * EXTENT, 16 * EXTENT), LaunchOrder(2, EXTENT, EXTENT)
         return (
-            toolstack(scene, "toolstack", *orders),
-            Party("guest", (grow(1, 9, EXTENT * 2), grow(1, 9, EXTENT * 3)), domid=scene.facts),
+            toolstack(scene, "toolstack", order, before=(first,)),
+            Party("guest", (grow(2, 9, EXTENT * 2),), domid=scene.facts),
         )

@@ -1,1 +1,0 @@
-"""The exhibits, by what was at fault."""
