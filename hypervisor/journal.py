@@ -26,7 +26,7 @@ from msgspec import Raw, Struct
 from hypervisor.public.protocol import Call, encode
 from hypervisor.public.requests import Reply, Request
 from hypervisor.public.units import Commit, DomId, Seconds
-from hypervisor.streams import StreamReader, StreamWriter
+from hypervisor.streams import Sink, StreamReader, StreamWriter
 
 JOURNAL_FORMAT: Final = "claimlab-journal"
 VERSION: Final = 2
@@ -86,11 +86,14 @@ _BLOCK_HEAD: Final = 0x96
 class JournalWriter(StreamWriter):
     """The hypervisor's side: flushed before the replies leave."""
 
-    def __init__(self, file: BinaryIO, header: Mapping[str, object]) -> None:
+    def __init__(self, file: Sink, header: Mapping[str, object]) -> None:
         """`header` says what a replay needs (release, host)."""
-        self._frames: list[bytes] = []
-        self._turns: list[int] = []
-        self._replies: list[Reply] = []
+        self.frames: list[bytes] = []
+        """Calls taken in since the last block, by their bytes; the first of all is Call 1."""
+        self.turns: list[int] = []
+        """Steps done since, each the next commit: the Call's number, negative for a request's last one."""
+        self.replies: list[Reply] = []
+        """The core's, to the requests that ended with these."""
         self._calls = 0
         """In blocks that are written."""
         self._commits = 0
@@ -98,26 +101,20 @@ class JournalWriter(StreamWriter):
         self._numbers: dict[int, int] = {}
         super().__init__(file, {"format": JOURNAL_FORMAT, "version": VERSION, **header})
 
-    def call(self, frame: bytes) -> int:
-        """Record a Call that was taken in, by its bytes; gives its number, counted from 1."""
-        self._frames.append(frame)
-        return self._calls + len(self._frames)
-
-    def turn(self, call: int, reply: Reply | None) -> None:
-        """Record a step, the next commit: of which Call, and the reply if it was its request's last one."""
-        if reply is None:
-            self._turns.append(call)
-        else:
-            self._turns.append(-call)
-            self._replies.append(reply)
+    # The hot path appends to the three lists itself: a call of Python costs as much as all of it.
 
     def step(
         self, operation: int, caller: tuple[DomId, int], request: Request | None, reply: Reply | None
     ) -> None:
         """Record a step where there is no wire: `request` with a first one, `reply` with a last one."""
         if request is not None:
-            self._numbers[operation] = self.call(encode(Call(*caller, operation, (request,))))
-        self.turn(self._numbers[operation] if reply is None else self._numbers.pop(operation), reply)
+            self.frames.append(encode(Call(*caller, operation, (request,))))
+            self._numbers[operation] = self._calls + len(self.frames)
+        if reply is None:
+            self.turns.append(self._numbers[operation])
+        else:
+            self.turns.append(-self._numbers.pop(operation))
+            self.replies.append(reply)
 
     def note(self, kind: str, time: int, fields: Mapping[str, object]) -> None:
         """Record something that changed no book."""
@@ -130,27 +127,31 @@ class JournalWriter(StreamWriter):
 
     def is_long(self) -> bool:
         """True when enough is buffered to be worth a write of its own."""
-        return len(self._turns) > LONG_BLOCK or super().is_long()
+        return len(self.turns) > LONG_BLOCK or super().is_long()
 
     def flush(self) -> None:
         """Hand everything to the operating system."""
-        self._seal()
         super().flush()
+        if self.turns or self.frames:
+            self._write(self._block())
 
     def _seal(self) -> None:
-        """Everything since the last block becomes a block."""
-        frames, turns, replies = self._frames, self._turns, self._replies
-        if not turns and not frames:
-            return
+        if self.turns or self.frames:
+            self._buffer += self._block()
+
+    def _block(self) -> bytes:
+        """Everything since the last block."""
+        frames, turns, replies = self.frames, self.turns, self.replies
         calls = Raw(_ARRAY(_ARRAY_32, len(frames)) + b"".join(frames))
         rets = [reply.ret for reply in replies]
-        block = (self._commits + 1, self._calls + 1, calls, turns, rets, replies_digest(replies))
-        self._encoder.encode_into(block, self._buffer, -1)
+        digest = replies_digest(replies)
+        block = self._encoder.encode((self._commits + 1, self._calls + 1, calls, turns, rets, digest))
         self._commits += len(turns)
         self._calls += len(frames)
         frames.clear()
         turns.clear()
         replies.clear()
+        return block
 
 
 class JournalReader(StreamReader):

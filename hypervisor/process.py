@@ -28,6 +28,7 @@ from hypervisor.core.watch import Watch
 from hypervisor.edge import Clock, SharedEpoch, stop_on_sigterm
 from hypervisor.journal import JournalWriter
 from hypervisor.lag import LagMeter
+from hypervisor.mapped_file import MappedFile
 from hypervisor.observatory import Observatory
 from hypervisor.public.observation import OBSERVERS
 from hypervisor.public.requests import Request, VirqEvent
@@ -128,15 +129,16 @@ class Hypervisor:
         if timeout_ms and not readable and self._clock() >= 0:
             self._lag.overslept(time.monotonic_ns() - begun - timeout_ms * 1_000_000)
         now = monotonic_ms()
-        receive = self._session.receive
+        receive, journal = self._session.receive, self._journal
         for name in readable:
             role = Role(name)
             for routing, frame in self._server.drain(role):
                 call = receive(role, routing, frame, now)
                 if call is not None:
                     self.calls += 1
-                    if frame is not None and self._journal is not None:
-                        call.number = self._journal.call(frame)
+                    if frame is not None and journal is not None:
+                        journal.frames.append(frame)
+                        call.number = self.calls
                     self._submit(call, call.requests[0])
         self._check_leases(now)
 
@@ -158,15 +160,20 @@ class Hypervisor:
         """One step; True when it was the operation's last."""
         result = self._machine.step(operation)
         self.steps += 1
-        if self._journal is not None:
-            self._journal.turn(call.number, result.reply)
+        reply, journal = result.reply, self._journal
+        if journal is not None:
+            if reply is None:
+                journal.turns.append(call.number)
+            else:
+                journal.turns.append(-call.number)
+                journal.replies.append(reply)
         if result.refusals:
             self._refused.update(result.refusals)
         if result.emissions:
             self._emit(result.emissions)
-        if result.reply is None:
+        if reply is None:
             return False
-        following = self._session.replied(call, result.reply)
+        following = self._session.replied(call, reply)
         if following is not None:
             self._submit(call, following)
         return True
@@ -340,7 +347,7 @@ def open_journal(config: ServeConfig) -> JournalWriter | None:
         "started_ms": monotonic_ms(),
         "pid": os.getpid(),
     }
-    return JournalWriter(config.journal.open("xb"), header)
+    return JournalWriter(MappedFile(config.journal), header)
 
 
 def announce(config: ServeConfig, server: Server) -> None:

@@ -3,13 +3,14 @@
 First a map, the header, {"format": ..., "version": ..., ...what the writer was told}; then arrays. Of both
 kinds of file is ["sum", 0, {"crc": ...}], the CRC-32 of every byte of the file before it, at least once in
 SUM_EVERY bytes and at a good end. It finds what rots; who forges can forge it too. A writer killed in
-mid-record leaves a torn last record, which readers leave out.
+mid-record leaves a torn last record, which readers leave out; of one that was killed before a zero is left
+where the next record would begin (`mapped_file`), and nothing behind it counts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, BinaryIO, Final, Protocol, cast
 from zlib import crc32
 
 import msgpack
@@ -24,6 +25,7 @@ BYTES_HELD: Final = 1 << 14
 READ_AHEAD: Final = 1 << 14
 """Bytes. What each open file costs a reader in memory: a run of a thousand guests has a thousand."""
 SUM: Final = "sum"
+_NOTHING: Final = b"\0"
 _SUM_HEAD: Final = b"\x93\xa3sum"
 """How a checksum begins: an array of 3, a text of 3."""
 
@@ -32,10 +34,26 @@ class JournalError(Exception):
     """The file is no journal, or no history, that this program can read."""
 
 
+class Sink(Protocol):
+    """A file to be written."""
+
+    def write(self, content: bytes | bytearray, /) -> object:
+        """Append."""
+        ...
+
+    def flush(self) -> object:
+        """What was written survives this process."""
+        ...
+
+    def close(self) -> object:
+        """A good end."""
+        ...
+
+
 class StreamWriter:
     """Records into a buffer, the buffer into a file."""
 
-    def __init__(self, file: BinaryIO, header: Mapping[str, object]) -> None:
+    def __init__(self, file: Sink, header: Mapping[str, object]) -> None:
         self._file = file
         self._buffer = bytearray()
         self._crc = self._unsummed = 0
@@ -52,32 +70,27 @@ class StreamWriter:
 
     def flush(self) -> None:
         """Hand everything to the operating system, so that it survives this process; a checksum when due."""
-        buffer = self._buffer
-        if not buffer:
-            return
-        self._crc = crc32(buffer, self._crc)
-        self._unsummed += len(buffer)
-        if self._unsummed >= SUM_EVERY:
-            self._sum()
-        self._write()
+        if self._buffer:
+            self._write(self._buffer)
+            self._buffer.clear()
 
     def close(self) -> None:
         """Flush with a checksum, and close the file."""
         self.flush()
         self._sum()
-        self._write()
         self._file.close()
 
-    def _write(self) -> None:
-        self._file.write(self._buffer)
+    def _write(self, content: bytes | bytearray) -> None:
+        self._crc = crc32(content, self._crc)
+        self._unsummed += len(content)
+        self._file.write(content)
         self._file.flush()
-        self._buffer.clear()
+        if self._unsummed >= SUM_EVERY:
+            self._sum()
 
     def _sum(self) -> None:
-        start = len(self._buffer)
-        self._append((SUM, 0, {"crc": self._crc}))
-        self._crc = crc32(self._buffer[start:], self._crc)
         self._unsummed = 0
+        self._write(self._encoder.encode((SUM, 0, {"crc": self._crc})))
 
 
 class _HeldFile:
@@ -144,6 +157,9 @@ class StreamReader:
                 skip()
                 self.place = place = tell()
                 content = held.between(start, place)
+                if content == _NOTHING:
+                    self.place = start
+                    return
                 if content.startswith(_SUM_HEAD):
                     self._compare(content, start)
                     forgotten = start

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from hypervisor.journal import JournalReader
 from hypervisor.streams import JournalError
@@ -61,8 +62,8 @@ def _check(folder: Path, report: HostReport, tell: Tell) -> None:
                 _count(report, replay, real_time)
 
 
-def _reader(file: BinaryIO, size: int) -> JournalReader:
-    if not size:
+def _reader(file: BufferedReader, size: int) -> JournalReader:
+    if not size or file.peek(1)[:1] == b"\0":
         raise UnknownError(f"{JOURNAL}: empty: the hypervisor ended before it wrote anything")
     try:
         return JournalReader(file)
@@ -85,13 +86,14 @@ def _compare_release(folder: Path, release: str) -> None:
 
 
 def _look_at_the_end(
-    file: BinaryIO, reader: JournalReader, replay: Replay, size: int, report: HostReport
+    file: BufferedReader, reader: JournalReader, replay: Replay, size: int, report: HostReport
 ) -> None:
     """A torn last record is what a killed writer leaves; nothing whole comes after it."""
-    torn = size - reader.place
-    if torn:
-        file.seek(reader.place)
-        if END_NOTE in file.read():
+    file.seek(reader.place)
+    rest = file.read().rstrip(b"\0")  # room that a killed writer had taken
+    if rest:
+        torn = len(rest)
+        if END_NOTE in rest:
             text = f"{torn} bytes after it cannot be read, although the hypervisor ended in good order"
             raise EvidenceError(replay.finding(Kind.DAMAGED, text))
         report.notes.append(f"{JOURNAL}: the last record is torn ({torn} bytes): its writer was killed")

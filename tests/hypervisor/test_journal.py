@@ -49,14 +49,12 @@ def written() -> tuple[bytes, list[Block | NoteRecord], list[StepRecord | NoteRe
     file = Kept()
     writer = JournalWriter(file, {"release": "4.17", "host": {"node_pages": [1024]}})
     calls = (Call(3, 2**64 - 1, 8, REQUESTS[:4]), Call(0, 7, 2**40, REQUESTS[4:]))
-    for number, call in enumerate(calls, 1):
-        assert writer.call(encode(call)) == number
-    for _ in REQUESTS[:4]:
-        writer.turn(1, None)
-        writer.turn(1, REPLY)
+    writer.frames += map(encode, calls)
+    writer.turns += [1, -1] * 4
+    writer.replies += [REPLY] * 4
     writer.flush()
-    for _ in REQUESTS[4:]:
-        writer.turn(2, REPLY)
+    writer.turns += [-2, -2]
+    writer.replies += [REPLY] * 2
     writer.note(*NOTE)
     writer.close()
     blocks = [

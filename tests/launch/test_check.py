@@ -225,6 +225,16 @@ def test_a_hypervisor_killed_in_mid_record(host: Path) -> None:
     assert "broke off" in report.notes[1]
 
 
+def test_a_hypervisor_killed_between_writes(host: Path) -> None:
+    """Room that it had taken and not used is no torn record: valid so far, and noted."""
+    content = (host / JOURNAL).read_bytes()
+    end = content.rindex(b"\x93\xa3end")
+    (host / JOURNAL).write_bytes(content[:end] + bytes(1 << 16))
+    report = checked(host)
+    assert report.verdict is Verdict.VALID
+    assert len(report.notes) == 1 and "broke off" in report.notes[0]
+
+
 def test_unreadable_bytes_before_the_end_note_are_damage(host: Path) -> None:
     """A record whose length was made to run past the end of the file is not mistaken for a torn one."""
     content = (host / JOURNAL).read_bytes()
