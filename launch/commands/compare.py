@@ -24,7 +24,7 @@ from launch.compare.choice import Choice, parse_choice
 from launch.compare.folder import open_comparison
 from launch.compare.report import TOO_FEW, Comparison
 from launch.compare.run import DOCUMENT, compare_variants
-from launch.compare.variants import Variant, parse_sweep, variants
+from launch.compare.variants import Variant, parse_sweep, said_of_the_sweep, variants
 from launch.errors import UsageError
 from launch.scenario.load import load_scenario
 from launch.scenario.world import check_behaviour, check_traces
@@ -91,9 +91,10 @@ def compare(
 
 
 def _check(variant: Variant, real: bool) -> None:
-    check_traces(variant.loaded)
-    check_behaviour(variant.loaded)
-    (check_run if real else check_simulation)(variant.loaded)
+    with said_of_the_sweep(variant.settings):
+        check_traces(variant.loaded)
+        check_behaviour(variant.loaded)
+        (check_run if real else check_simulation)(variant.loaded)
 
 
 def _workers(jobs: str) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -71,6 +72,29 @@ def variants(
         own = [sweep for sweep in sweeps if sweep.concerns(scheme)]
         for values in itertools.product(*(sweep.values for sweep in own)):
             settings = tuple(f"{sweep.key}={value}" for sweep, value in zip(own, values, strict=True))
-            loaded = load_scenario(scenario, [*sets, *settings], seed, [scheme])
-            found.append(Variant(scheme, settings, loaded))
+            found.append(Variant(scheme, settings, _load(scenario, (tuple(sets), settings), seed, scheme)))
     return tuple(found)
+
+
+def _load(
+    scenario: str, sets: tuple[tuple[str, ...], tuple[str, ...]], seed: int | None, scheme: str
+) -> Loaded:
+    given, swept = sets
+    load_scenario(scenario, given, seed, [scheme])
+    with said_of_the_sweep(swept):
+        return load_scenario(scenario, [*given, *swept], seed, [scheme])
+
+
+@contextmanager
+def said_of_the_sweep(settings: Sequence[str]) -> Iterator[None]:
+    """A sweep's settings are made as --set makes them; what is wrong with one is said of --sweep."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(*(_of_sweep(line, settings) for line in error.lines)) from error
+
+
+def _of_sweep(line: str, settings: Sequence[str]) -> str:
+    said = line.removeprefix("--set ")
+    keys = tuple(setting.partition("=")[0] for setting in settings)
+    return f"--sweep {said}" if said != line and said.startswith(keys) else line

@@ -19,6 +19,7 @@ from hypervisor.public.lag import Lag
 from hypervisor.public.orders import Stage
 from launch.build import build
 from launch.cluster.host_plan import HostResult
+from launch.commands.compare import compare
 from launch.compare.cell import Cell, Task, distrusted, run_cell
 from launch.compare.choice import parse_choice
 from launch.compare.folder import HEADER, open_comparison
@@ -157,6 +158,12 @@ def test_a_sweep_makes_a_column_of_every_value(scenario: Path) -> None:
     assert [one.loaded.scenario.guests.count for one in both] == [1, 2, 1, 2]
     with pytest.raises(UsageError, match="a parameter of none of claim"):
         variants(str(scenario), (), None, ("claim",), [parse_sweep("scheme.clamp.cuts=equal")])
+    with pytest.raises(UsageError, match="--sweep nosuch: unknown key"):
+        variants(str(scenario), (), None, ("claim",), [parse_sweep("nosuch=1,2")])
+    with pytest.raises(UsageError, match=r"--sweep scheme\.clamp\.nosuch: scheme 'clamp'"):
+        compare(str(scenario), "clamp", sweep=["scheme.clamp.nosuch=1"])
+    with pytest.raises(UsageError, match="--set nosuch: unknown key"):
+        variants(str(scenario), ("nosuch=1",), None, ("claim",), [parse_sweep("guests.count=1,2")])
     for bad in ("cuts", "=1", "cuts=", "cuts=a,,b"):
         with pytest.raises(UsageError, match="KEY=VALUE"):
             parse_sweep(bad)
