@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import resources
 from typing import Final
 
 from launch.errors import UsageError
@@ -13,6 +15,7 @@ from launch.results import path_name
 from launch.scenario.at_once import schemes_at_once
 from launch.scenario.load import Loaded, load_scenario
 
+DOCUMENTED: Final = "documented"
 OWN: Final = "scheme."
 """How the key of a scheme's own parameter begins: scheme.NAME.KEY."""
 
@@ -50,12 +53,38 @@ class Variant:
         return path_name("+".join((self.scheme, *self.settings)).replace("+", "__"))
 
 
+def parse_sweeps(texts: Sequence[str], schemes: Sequence[str]) -> tuple[Sweep, ...]:
+    """One each; `documented` is every sweep of documented.toml that concerns one of these schemes."""
+    found: list[Sweep] = []
+    for text in texts:
+        if text == DOCUMENTED:
+            found += [one for one in documented() if any(one.concerns(scheme) for scheme in schemes)]
+        else:
+            found.append(parse_sweep(text))
+    return tuple(found)
+
+
+def documented() -> Iterator[Sweep]:
+    """Every scheme's choices of policy, at the values worth trying."""
+    text = (resources.files("launch.compare") / "documented.toml").read_text(encoding="utf-8")
+    for scheme, parameters in tomllib.loads(text).items():
+        for name, values in parameters.items():
+            yield Sweep(f"{OWN}{scheme}.{name}", tuple(map(_plain, values)))
+
+
+def _plain(value: object) -> str:
+    """As --set reads it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def parse_sweep(text: str) -> Sweep:
     """UsageError for what is no KEY=V1,V2."""
     key, separator, values = text.partition("=")
     listed = tuple(value.strip() for value in values.split(","))
     if not separator or not key.strip() or not all(listed):
-        raise UsageError(f"--sweep {text}: write KEY=VALUE,VALUE,..., such as guests.count=10,20")
+        raise UsageError(
+            f"--sweep {text}: write KEY=VALUE,VALUE,..., such as guests.count=10,20, or {DOCUMENTED}"
+        )
     return Sweep(key.strip(), tuple(dict.fromkeys(listed)))
 
 
