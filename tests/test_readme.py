@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,10 +96,17 @@ def root() -> Iterator[Path]:
         yield folder
 
 
+def different(blocks: Iterable[Block]) -> Iterable[Block]:
+    """What two documents show alike is run once, where it stands first."""
+    first: dict[str, Block] = {}
+    for block in blocks:
+        first.setdefault(block.script, block)
+    return first.values()
+
+
 SHOWN = [
     pytest.param(block, id=block.where, marks=[pytest.mark.long] if block.long else [])
-    for document in documents()
-    for block in blocks_of(document)
+    for block in different(block for document in documents() for block in blocks_of(document))
 ]
 
 

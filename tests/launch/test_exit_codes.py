@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from launch.cli import main
 from tests.launch.cluster_runs import claimlab, write_scenario
 from tests.launch.races import CALM
 
@@ -31,16 +32,16 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
-def code(*arguments: object) -> int:
-    """Of the command; a 2 must say in one line why."""
-    done = claimlab(*arguments)
-    if done.returncode == 2 and arguments[0] != "explore":
-        assert done.stderr.strip(), arguments
-    return done.returncode
-
-
-def test_valid_invalid_and_unknown(calm: Path, refused: Path) -> None:
+def test_valid_invalid_and_unknown(calm: Path, refused: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """check, judge, explore and reproduce give 0 for valid, 1 for invalid, 2 for unknown or usage."""
+
+    def code(*arguments: object) -> int:
+        """Of the command; a 2 must say in one line why."""
+        number = main([str(one) for one in arguments])
+        if number == 2 and arguments[0] != "explore":
+            assert capfd.readouterr().err.strip(), arguments
+        return number
+
     assert [code("check", calm), code("judge", calm), code("reproduce", calm)] == [0, 0, 0]
     assert code("explore", "claim-two-domains", "--set", "release=4.22") == 0
     # A judge that finds somebody wronged has judged well.
