@@ -7,7 +7,7 @@ import pytest
 from hypervisor.core.allocation import IN_FLIGHT
 from hypervisor.public.domctl import DestroyDomain
 from hypervisor.public.errors import Errno
-from hypervisor.public.memory import DecreaseReservation
+from hypervisor.public.memory import DecreaseReservation, IncreaseReservation
 from hypervisor.public.offlining import (
     PAGE_OFFLINE,
     PG_OFFLINE_ANONYMOUS,
@@ -152,6 +152,23 @@ def test_no_release_recalls_a_claim_so_more_may_be_claimed_than_there_is(name: s
     assert bench.claim(other, 1_000_000) == 0
     assert ("I3", "overclaim offlined") in bench.seen
     assert bench.grow(guest, 3) == 2  # promised three
+
+
+@pytest.mark.rule("C23", "C27", "W9", "I3")
+def test_an_extent_in_flight_excuses_no_excess_of_4_22() -> None:
+    """Its claim was spent with it, so what exceeds free memory is what offlining took, in flight or not."""
+    bench = NumaHost("4.22")
+    guest = bench.create()
+    bench.leave_on_nodes(4, 0)
+    assert bench.claim(guest, 3) == 0
+    for _ in range(2):
+        bench.offline(bench.free_frame())
+    increase = bench.submit(IncreaseReservation(guest.domid, 1))
+    bench.step(increase)
+    assert (bench.free, bench.host.in_flight_pages, bench.outstanding) == (1, 1, 2)
+    assert [(one.invariant, one.form) for one in bench.breaks()] == [("I3", "offlined")]
+    bench.finish(increase)
+    assert [(one.invariant, one.form) for one in bench.breaks()] == [("I3", "offlined")]
 
 
 @pytest.mark.rule("N7", "I3", "I11")
