@@ -238,7 +238,7 @@ class TmemInterleaving(AnyInterleaving):
 @pytest.mark.parametrize("name", WITH_TMEM)
 def test_tmem_is_sound_after_every_step(name: str) -> None:
     """No interleaving breaks an invariant the release does not break, and no get returns what was not put."""
-    explore(name, 80, 50, TmemInterleaving)
+    explore(name, 40, 50, TmemInterleaving)
 
 
 @pytest.mark.rule("I1", "I7")
