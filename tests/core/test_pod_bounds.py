@@ -8,21 +8,23 @@ import pytest
 
 from hypervisor.core.heap.p2m import PhysMap
 from hypervisor.core.machine import run_alone
-from hypervisor.core.pod.state import REGIONS_LIMIT
+from hypervisor.core.pod import state
 from hypervisor.core.pod.touch import SWEEP_LIMIT
 from hypervisor.public.access import WritePage
 from hypervisor.public.memory import MEMF_POPULATE_ON_DEMAND, DecreaseReservation, PopulatePhysmap
-from hypervisor.public.units import Gfn
+from hypervisor.public.units import PAGE_SHIFT, Gfn
 from tests.core.pod_requests import START, figures, mark, target
 from tests.core.small_host import SmallHost
 
 
 @pytest.mark.rule("A9")
-def test_marking_is_bounded() -> None:
-    """One request cannot make the hypervisor remember more than REGIONS_LIMIT regions for a domain."""
+def test_marking_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One request cannot make the hypervisor remember more than REGIONS_LIMIT regions for a domain, 1 TiB."""
+    assert state.REGIONS_LIMIT << (9 + PAGE_SHIFT) == 1 << 40
+    giants = 3
+    monkeypatch.setattr(state, "REGIONS_LIMIT", giants << 9)  # as many take seconds
     host = SmallHost()
     who = host.create(hvm=True)
-    giants = REGIONS_LIMIT >> 9
     request = PopulatePhysmap(who.domid, ((0, giants + 9),), 18, MEMF_POPULATE_ON_DEMAND)
     assert run_alone(host.machine, who, request).ret == giants
     pod, above = host.domain(who.domid).pod, giants << 18

@@ -141,12 +141,12 @@ def test_an_interrupted_comparison_goes_on(scenario: Path, tmp_path: Path) -> No
     out = tmp_path / "out"
     arguments = ("compare", scenario, "--scheme", "claim", "--repeats", 4, "--out", out, "--jobs", 1)
     process = begin(*arguments)
-    wait_until(lambda: len(list(out.glob("cells/*/*.json"))) >= 2)
+    wait_until(lambda: list(out.glob("cells/*/*.json")))
     os.kill(process.pid, signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode not in (0, 2)
     before = {path: path.stat().st_mtime_ns for path in out.glob("cells/*/*.json")}
-    assert 2 <= len(before) < 4
+    assert 1 <= len(before) < 4
     assert claimlab(*arguments).returncode == 0
     assert document(out)["variants"][0]["repeats"] == [1, 2, 3, 4]
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
