@@ -179,16 +179,17 @@ class Hypervisor:
         return True
 
     def _emit(self, emissions: Iterable[Emission]) -> None:
-        domain_died = False
+        died: list[DomId] = []
         for emission in emissions:
             event, to = emission.event, emission.to
             if to is not None:
                 self._session.emit((to.domid, to.incarnation), event)
             elif isinstance(event, VirqEvent):
                 self._session.emit_virq(event.virq, event)
-                domain_died = domain_died or event.virq == VIRQ_DOM_EXC
-        if domain_died:
-            self._session.domains_gone(monotonic_ms())
+                if event.virq == VIRQ_DOM_EXC:
+                    died.append(event.domid)
+        if died:
+            self._session.domains_gone(monotonic_ms(), died)
 
     def _pending(self) -> list[Step]:
         return [one.pending for one, _ in self._underway if one.pending is not None]

@@ -6,7 +6,7 @@ from typing import assert_never
 from hypervisor.core.host import Host
 from hypervisor.core.steps import Caller, Emission, Result, Steps, step
 from hypervisor.core.store_transactions import end_transaction
-from hypervisor.core.xenstore import Watch, is_at_or_below
+from hypervisor.core.store_watches import Watch, is_at_or_below
 from hypervisor.public.errors import Errno
 from hypervisor.public.requests import WatchEvent
 from hypervisor.public.xenstore import (
@@ -126,10 +126,9 @@ def _watch(host: Host, caller: Caller, request: StoreWatch) -> Result:
     watch = Watch(caller, request.path, request.token)
     if watch in host.store.watches:
         return Result(-Errno.EEXIST)
-    mine = sum(one.owner == caller for one in host.store.watches)
-    if not caller.privileged and mine >= MAX_WATCHES_OF_GUEST:
+    if not caller.privileged and host.store.watches.count_of(caller) >= MAX_WATCHES_OF_GUEST:
         return Result(-Errno.E2BIG)
-    host.store.watches.append(watch)
+    host.store.watches.add(watch)
     _tell(host, watch, request.path)  # a new watch fires at once
     return Result(0)
 
@@ -143,7 +142,7 @@ def _unwatch(host: Host, caller: Caller, request: StoreUnwatch) -> Result:
 
 
 def _fire(host: Host, path: str, removed: bool = False) -> None:
-    for watch in host.store.watchers(path, removed):
+    for watch in host.store.watches.fired(path, removed):
         _tell(host, watch, path)
 
 

@@ -8,16 +8,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from hypervisor.core.steps import Caller
-
-
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """One caller's interest in a path and all below it."""
-
-    owner: Caller
-    path: str
-    token: str
+from hypervisor.core.store_watches import Watches
 
 
 def _root_values() -> dict[str, str]:
@@ -34,7 +25,7 @@ class StoreTree:
 
     values: dict[str, str] = field(default_factory=_root_values)
     children: dict[str, dict[str, None]] = field(default_factory=_root_children)
-    watches: list[Watch] = field(default_factory=list[Watch])
+    watches: Watches = field(default_factory=Watches)
 
     def write(self, path: str, value: str) -> None:
         """Set a node, creating it and its parents."""
@@ -63,15 +54,6 @@ class StoreTree:
             return 0
         return 1 + sum(self.count_below(f"{prefix}/{name}") for name in self.children[prefix])
 
-    def watchers(self, path: str, removed: bool) -> Iterator[Watch]:
-        """Watches that a change at `path` fires, in the order they were set.
-
-        A removal also concerns whoever watches something below.
-        """
-        for watch in self.watches:
-            if is_at_or_below(path, watch.path) or (removed and is_at_or_below(watch.path, path)):
-                yield watch
-
     def digest_parts(self) -> Iterator[bytes]:
         """Canonical content of the tree and the watches."""
         content = hashlib.blake2b(digest_size=16)
@@ -80,8 +62,3 @@ class StoreTree:
         for watch in self.watches:
             content.update(f"{watch.owner.domid}\0{watch.path}\0{watch.token}\0".encode())
         yield content.digest()
-
-
-def is_at_or_below(path: str, ancestor: str) -> bool:
-    """True when `path` is `ancestor` or lies below it."""
-    return path == ancestor or ancestor == "/" or path.startswith(ancestor + "/")

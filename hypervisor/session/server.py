@@ -6,7 +6,7 @@ journal notes in `notes`. Nothing a peer sends raises: it is answered with a `Re
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import msgspec
@@ -77,6 +77,7 @@ class ServerSession:
         self._remember = 2 * credits
         self._peers: dict[Role, dict[bytes, Peer]] = {Role.GUESTS: {}, Role.TOOLSTACKS: {}}
         self._speakers: dict[Key, Speaker] = {}
+        self._incarnations: dict[DomId, list[Key]] = {}  # the keys of `_speakers` by domid
         self._closing = False
         self._looked = 0  # when leases were checked last, real ms
         self.outbox: list[Send] = []
@@ -160,7 +161,7 @@ class ServerSession:
             self._refuse(role, routing, hello.domid, hello.incarnation, -1, *fault)
             return
         key = (hello.domid, hello.incarnation)
-        speaker = self._speakers.setdefault(key, Speaker(key, hello.name[:REFUSAL_CHARS]))
+        speaker = self._speakers.get(key) or self._new_speaker(key, hello.name[:REFUSAL_CHARS])
         peer = self._peers[role].setdefault(routing, Peer(role, routing, now))
         if speaker.peer is not peer:
             self._unbind(speaker)
@@ -170,6 +171,11 @@ class ServerSession:
         self.outbox.append((role, routing, encode(welcome)))
         fields = {"domid": key[0], "incarnation": key[1], "role": role.value, "name": speaker.name}
         self.notes.append(Note("hello", now, fields))
+
+    def _new_speaker(self, key: Key, name: str) -> Speaker:
+        speaker = self._speakers[key] = Speaker(key, name)
+        self._incarnations.setdefault(key[0], []).append(key)
+        return speaker
 
     def _hello_fault(self, role: Role, hello: Hello) -> tuple[WireError, str] | None:
         """Why not. The secret comes before the rest, so that a stranger cannot ask who is alive."""
@@ -326,15 +332,20 @@ class ServerSession:
             speaker.peer = None
         self.notes.append(Note("lost", now, peer_fields(peer)))
 
-    def domains_gone(self, now: int) -> None:
-        """Some domain died: forget the speakers of the dead, telling them so for what is unanswered."""
-        dead = [s for k, s in self._speakers.items() if k[0] != DOMID_DOM0 and not self._is_alive(*k)]
-        for speaker in dead:
+    def domains_gone(self, now: int, domids: Iterable[DomId] | None = None) -> None:
+        """Some domain died: forget the speakers of the dead, telling them so for what is unanswered.
+
+        `domids`: who may have died, where that is known; looking at all takes long where there are thousands.
+        """
+        looked_at = self._incarnations if domids is None else dict.fromkeys(domids)
+        keys = [key for domid in looked_at for key in self._incarnations.get(domid, ())]
+        for speaker in [self._speakers[k] for k in keys if k[0] != DOMID_DOM0 and not self._is_alive(*k)]:
             for running in speaker.in_progress.values():
                 running.gone = True
                 self._refuse_gone(speaker, running)
             self._unbind(speaker)
             del self._speakers[speaker.key]
+            self._incarnations[speaker.key[0]].remove(speaker.key)
             fields = {"domid": speaker.key[0], "incarnation": speaker.key[1]}
             self.notes.append(Note("domain-gone", now, fields))
 

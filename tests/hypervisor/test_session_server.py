@@ -266,7 +266,9 @@ def test_the_dead_are_told_and_forgotten() -> None:
     wire.alive.discard((5, 1))
     assert wire.call(2) is None
     assert wire.refusal() == "domain-gone"
-    wire.session.domains_gone(0)
+    wire.session.domains_gone(0, (4, 6))
+    assert wire.sent() == [], "others died"
+    wire.session.domains_gone(0, (5, 6))
     assert wire.refusal() == "domain-gone"
     assert wire.session.replied(call, Reply(0, 1, 1)) is None, "nothing more of the call begins"
     assert wire.sent() == []
