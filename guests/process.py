@@ -20,7 +20,15 @@ from guests.errors import GuestConfigError
 from guests.kernel.kernel import GuestKernel
 from guests.report import GuestReport
 from guests.traces.errors import TraceError
-from hypervisor.edge import Clock, Edge, Identity, SharedEpoch, hang_stops, stop_on_sigterm
+from hypervisor.edge import (
+    Clock,
+    Edge,
+    Identity,
+    SharedEpoch,
+    descriptor_of_signals,
+    hang_stops,
+    stop_on_sigterm,
+)
 from hypervisor.history import HistoryWriter
 from hypervisor.public.points import Cells, PartyRules
 from hypervisor.public.world import World
@@ -46,6 +54,9 @@ class GuestProcess:
     """Directory that gets one `<guest name>.json` per guest, always whole."""
     report_every: float = 2.0
     """Real seconds between the reports of a running guest: what is left of one that is killed."""
+    patience: float = 1.0
+    """How many times as long as usual between pings and between looks for the beginning of time: where a
+    thousand processes share a few processors, getting up for nothing is most of what they do."""
     stops: Mapping[str, PartyRules] = field(default_factory=dict[str, PartyRules])
     """What the run wants of its guests at their points, by guest name."""
     cells: Cells | None = None
@@ -81,15 +92,19 @@ def run_guests(
     process: GuestProcess,
     behaviours: Mapping[str, BehaviourFactory] = MappingProxyType({}),
     stop: Callable[[], bool] = lambda: False,
+    stop_descriptor: int | None = None,
 ) -> bool:
     """Run all the guests of one process and leave their reports.
 
+    `stop_descriptor` can be read once `stop()` is true; without it `stop` is asked ten times a second.
     True when every guest came to its own end, False when stopped. Raises `GuestConfigError`, `TraceError`
     and `EndpointError` for what cannot be started, and what a kernel raised that no guest can cause.
     """
     clock = Clock(process.speed, process.epoch_ns)
-    edge = Edge(process.endpoint, clock, _history(process), process.bad_link)
+    edge = Edge(process.endpoint, clock, _history(process), process.bad_link, process.patience)
     carrier = _Carrier(process, behaviours, edge)
+    if stop_descriptor is not None:
+        edge.wake_on(stop_descriptor)
     try:
         for config in process.guests:
             carrier.add(edge, config)
@@ -170,7 +185,7 @@ def guests_process(
     """
     stop = stop_on_sigterm()
     try:
-        run_guests(process, behaviours, stop)
+        run_guests(process, behaviours, stop, descriptor_of_signals())
     except (GuestConfigError, TraceError, EndpointError) as error:
         print(error, file=sys.stderr)
         sys.exit(2)

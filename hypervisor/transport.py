@@ -23,7 +23,7 @@ HEARTBEAT_MS: Final = 500
 HEARTBEAT_TIMEOUT_MS: Final = 2000
 """A peer whose machine or process is stopped this long is disconnected. It is libzmq's I/O thread that
 answers, so only a lease tells that the peer's Python still runs."""
-BACKLOG: Final = 1024
+BACKLOG: Final = 4096
 """Connections waiting to be accepted: all guests of a run start at once."""
 HIGH_WATER_MARK: Final = 16_384
 """Messages queued per peer: above the credits of all the domains that one connection carries."""
@@ -225,6 +225,7 @@ class Dealer:
     def _open(self) -> zmq.Socket[bytes]:
         socket = self._context.socket(zmq.DEALER)
         set_common(socket)
+        socket.setsockopt(zmq.HEARTBEAT_IVL, 0)  # the server's go both ways, and a peer has pings of its own
         try:
             socket.connect(self.endpoint)
         except zmq.ZMQError as error:
@@ -281,6 +282,10 @@ class Client:
     def connect(self, endpoint: str) -> Dealer:
         """Connect; returns at once, also while nobody listens there. Raises `EndpointError`."""
         return Dealer(self._context, self._poller, endpoint)
+
+    def watch(self, descriptor: int) -> None:
+        """`wait` ends for this one, too, as soon as it can be read."""
+        self._poller.register(descriptor, zmq.POLLIN)
 
     def wait(self, timeout_ms: int) -> bool:
         """True when any connection has something to receive, at the latest after `timeout_ms`."""

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 from tenacity import RetryError, Retrying, retry_if_not_result, stop_after_delay, wait_fixed
 
 from guests.process import GuestProcess, guests_process, read_reports
-from hypervisor.edge import Clock
+from hypervisor.edge import IDLE_MS, Clock
 from hypervisor.process import ServeConfig, serve_process
 from hypervisor.public.lag import Lag
 from hypervisor.public.observation import OBSERVERS
@@ -40,8 +40,13 @@ from launch.live.access import RunName, let_attach
 from launch.live.steering import UNATTENDED, Steering
 from launch.memory_figures import tallies_of, wrong_contents
 from launch.records import append_order, append_outcome, ordered
+from launch.service import service_told
 from toolstack.builder.build import BuildFailedError
 
+CROWD: Final = 100
+"""Processes beyond which each gets up more rarely, and guests beyond which each is reported more rarely."""
+REPORT_SECONDS: Final = 2.0
+"""Real seconds between two reports of a guest, where they are no crowd."""
 READY_SECONDS: Final = 60.0
 """Real seconds for a party to come up."""
 
@@ -110,12 +115,14 @@ class HostRun:
         self._residents: dict[str, Resident] = {}
         self._others = others
         self._house = House(plan, self._result, others)
+        guests = self._scenario.guests
+        self._patience = max(1.0, guests.count / guests.per_process / CROWD)
         (folder / "guests").mkdir(exist_ok=True)
 
     def run(self) -> HostResult:
         """From nothing to nothing. PartyLostError when the hypervisor does not live to the end."""
         self.come_up()
-        self.begin(time.monotonic_ns())
+        self.begin(time.monotonic_ns() + self.head_start_ns)
         while not self.is_over:
             self.live(LOOK_MS)
         return self.finish()
@@ -144,6 +151,11 @@ class HostRun:
         """Everybody is up: emulated time begins."""
         self._epoch.value = epoch_ns
         self._steering.join(self._steered)
+
+    @property
+    def head_start_ns(self) -> int:
+        """How long before it emulated time's beginning has to be known, so that nobody oversleeps it."""
+        return 0 if self._patience == 1 else round(self._patience * IDLE_MS * 1e6)
 
     @property
     def clock(self) -> Clock:
@@ -266,6 +278,8 @@ class HostRun:
             },
             cells=self._cells,
             bad_link=real_link(self._scenario, self._plan.repeat, residents[0].party),
+            patience=self._patience,
+            report_every=REPORT_SECONDS * max(1.0, self._scenario.guests.count / CROWD),
             history=self._folder / "guests" / f"{configs[0].name}.history",
         )
         member = self._crew.start(configs[0].name, guests_process, process, self._plan.plugins.behaviours)
@@ -381,5 +395,6 @@ class HostRun:
         self._result.lags["hypervisor"] = Lag(**told["lag"])
         self._result.violations = (*told["violations"], *wrong_contents(self._result.reports))
         self._result.notes += link_notes(self._scenario.links, told["repeated"])
+        self._result.notes += service_told(self._result.reports, self._folder)
         if not failures:
             self._result.violations += tuple(f"I10: left over: {line}" for line in found)

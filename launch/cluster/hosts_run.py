@@ -82,8 +82,10 @@ class HostsRun:
         """From nothing to nothing. A host that is lost ends by itself, and the others go on."""
         for host in self._hosts:
             self._step(host, host.run.come_up)
-        epoch = time.monotonic_ns()  # all are up: emulated time begins
-        for host in self._left():
+        left = self._left()
+        # All are up: emulated time begins.
+        epoch = time.monotonic_ns() + max((host.run.head_start_ns for host in left), default=0)
+        for host in left:
             host.run.begin(epoch)
             self._clock = host.run.clock  # one as good as the other: they stand still together
         while self._left() and self._clock.now() < self._plan.scenario.duration:

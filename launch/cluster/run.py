@@ -22,17 +22,24 @@ from launch.errors import UsageError
 from launch.live.access import remove_access
 from launch.live.steering import UNATTENDED, Steering
 from launch.results import SOCKETS_PREFIX, Results, remove_sockets
+from launch.scenario.disturbed import shared_process_faults
+from launch.scenario.limits import Needs, ensure_limits, needs
 from launch.scenario.load import Loaded
 from launch.scenario.models import Scenario
-from launch.scenario.world import ensure_descriptors, parties
 from launch.summary import Report
 
 
 def check_run(loaded: Loaded, plugins: Plugins = NO_PLUGINS) -> None:
-    """What must hold before a folder is made: schemes, their parameters, file descriptors."""
+    """What must hold before a folder is made: schemes, their parameters, the limits of the machine."""
     check_plugins(loaded, plugins, (FOREIGN,))
-    scenario = loaded.scenario
-    ensure_descriptors(parties(scenario, len(plan_arrivals(scenario, 1))))
+    shared = [*shared_process_faults(loaded.scenario)]
+    if shared:
+        raise loaded.error(*shared)
+    ensure_limits(_needs(loaded.scenario))
+
+
+def _needs(scenario: Scenario) -> Needs:
+    return needs(scenario, len(plan_arrivals(scenario, 1)))
 
 
 def run_scenario(
@@ -56,12 +63,9 @@ def run_scenario(
         return run_hosts(plan, scheme, results, progress, steering)
 
     scenario = loaded.scenario
-    return run_every(scenario, plugins, Runners(run_one, run_several), _announcement, progress)
-
-
-def _announcement(scenario: Scenario) -> str:
     seconds = scenario.duration / scenario.speed
-    return f"{scenario.duration:g} emulated s, about {seconds:.0f} s"
+    length = f"{scenario.duration:g} emulated s, about {seconds:.0f} s{_needs(scenario).told()}"
+    return run_every(scenario, plugins, Runners(run_one, run_several), lambda _: length, progress)
 
 
 def run_host(

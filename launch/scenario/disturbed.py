@@ -60,6 +60,22 @@ def _fault(key: Path, fault: FaultTable, scenario: Scenario) -> Iterator[Fault]:
         yield from _point((*key, "at"), fault.party, fault.at)
 
 
+def shared_process_faults(scenario: Scenario) -> Iterator[Fault]:
+    """Signals reach processes: what a real run cannot do to one guest of several that share one.
+
+    Virtual time can, as it has no processes.
+    """
+    for number, fault in enumerate(scenario.faults):
+        host, bare = host_of_party(fault.party)
+        mates = {one.guests.per_process for one in scenes(scenario) if not host or one.host.name == host}
+        if bare.startswith("guest-") and max(mates, default=1) > 1:
+            text = (
+                f"a {fault.kind} would hit every guest that shares its process with {fault.party}: "
+                "set guests.per_process = 1, hold it at a point instead, or use claimlab simulate"
+            )
+            yield Fault(("faults", number, "party"), text)
+
+
 def _place(key: Path, place: str, scenario: Scenario) -> Iterator[Fault]:
     party, name = place.split(":")
     yield from _party(key, party, scenario)

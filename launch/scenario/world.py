@@ -1,8 +1,7 @@
-"""What must be there before anything is started: traces, schemes, file descriptors."""
+"""What must be there before anything is started: traces, schemes."""
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from itertools import islice
@@ -15,7 +14,6 @@ from guests.traces.errors import TraceError
 from guests.traces.folder import find_traces
 from launch.arrivals.azure_files import find_streams, read_flavours, read_intervals
 from launch.arrivals.azure_lines import first_second, read_bins
-from launch.errors import UsageError
 from launch.scenario.at_once import schemes_at_once
 from launch.scenario.complaints import Fault
 from launch.scenario.load import Loaded
@@ -27,9 +25,6 @@ Objection: TypeAlias = Callable[[str, str], str | None]
 """(scheme, release) -> why the release cannot carry the scheme, None when it can."""
 
 _ROWS_LOOKED_AT: Final = 2
-_DESCRIPTORS_FOR_ITSELF: Final = 128
-_DESCRIPTORS_PER_PARTY: Final = 8
-"""Sockets at both ends, the pipes that watch a child, its log and its journal."""
 
 
 def check_traces(loaded: Loaded) -> None:
@@ -107,23 +102,3 @@ def _scheme_faults(scenario: Scenario, known: Collection[str], objection: Object
 def _no_such_scheme(name: str, known: Collection[str]) -> str:
     offered = ", ".join(sorted(known))
     return f'no scheme "{name}"{did_you_mean(name, known)}: name one of {offered}, or module:Class'
-
-
-def parties(scenario: Scenario, launches: int) -> int:
-    """Processes and connections of a run: guests, launches that become guests, toolstacks, hypervisors."""
-    toolstacks = max(len(schemes_at_once(entry)) for entry in scenario.schemes) * scenario.toolstack.count
-    return launches + sum(one.guests.count + toolstacks + 1 for one in scenes(scenario))
-
-
-def ensure_descriptors(number_of_parties: int) -> None:
-    """Raise this process's soft limit of open files to what so many parties need; UsageError if it cannot."""
-    needed = _DESCRIPTORS_FOR_ITSELF + _DESCRIPTORS_PER_PARTY * number_of_parties
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= needed:
-        return
-    if hard != resource.RLIM_INFINITY and hard < needed:
-        raise UsageError(
-            f"too few file descriptors: {number_of_parties} guests, launches and toolstacks need {needed}, "
-            f"the limit is {hard}: run `ulimit -n {needed}` first (root may), or lower guests.count"
-        )
-    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

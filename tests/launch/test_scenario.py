@@ -161,7 +161,7 @@ def test_the_default_scenario_does_not_all_fit() -> None:
 def test_the_built_in_scenarios_are_found_by_name() -> None:
     """They ship inside the package, sorted."""
     names = built_in_names()
-    assert {"borg", "default", "dynamic-storm", "worst-case"} <= set(names)
+    assert {"borg", "default", "dynamic-storm", "ten-thousand", "thousand", "worst-case"} <= set(names)
     assert list(names) == sorted(names)
 
 

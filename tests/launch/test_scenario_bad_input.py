@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import resource
 from pathlib import Path
 
 import pytest
 
-from launch.errors import ScenarioError, UsageError
+from launch.errors import ScenarioError
 from launch.scenario.complaints import Fault
 from launch.scenario.document import read_source
 from launch.scenario.load import load_scenario
-from launch.scenario.world import check_behaviour, check_schemes, check_traces, ensure_descriptors, parties
+from launch.scenario.world import check_behaviour, check_schemes, check_traces
 
 GOOD = """\
 # a scenario that loads
@@ -303,28 +302,3 @@ def test_a_scheme_the_release_cannot_carry_is_refused() -> None:
         ScenarioError, match=r'^--scheme: release 4.3 cannot carry "claim": .*take a newer one$'
     ):
         check_schemes(loaded, ("claim",), too_old)
-
-
-def test_too_few_descriptors_name_ulimit() -> None:
-    """More parties than the hard limit carries are refused in one line with the command to run."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard == resource.RLIM_INFINITY:
-        pytest.skip("this machine sets no limit on file descriptors, so none can be too low")
-    with pytest.raises(
-        UsageError, match=r"^too few file descriptors[^\n]*`ulimit -n \d+`[^\n]*guests.count$"
-    ):
-        ensure_descriptors(hard)
-    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (soft, hard)
-
-
-def test_the_soft_limit_is_raised_when_it_is_too_low() -> None:
-    """A soft limit below what the parties need is raised as far as they need, the hard one stays."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = parties(load_scenario("default").scenario, launches=6)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
-        ensure_descriptors(wanted)
-        raised, still = resource.getrlimit(resource.RLIMIT_NOFILE)
-        assert raised >= 8 * wanted and still == hard
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
