@@ -178,7 +178,13 @@ def test_one_process_carries_many_guests_and_reports_on_sigterm(host: Host) -> N
     guests = [host.build(seed=seed, in_flight=2, batch=2) for seed in range(3)]
     child = host.start(*guests)
     for guest in guests:
-        host.wait_for_report(guest, lambda report: report.populate_calls > 4 and report.decrease_calls > 4)
+        host.wait_for_report(
+            guest,
+            lambda report: (
+                min(report.populate_calls, report.decrease_calls) > 4
+                and report.highest_pages > 2 * START > report.lowest_pages
+            ),
+        )
     child.terminate()
     child.join(30)
     assert child.exitcode == 0
@@ -186,7 +192,6 @@ def test_one_process_carries_many_guests_and_reports_on_sigterm(host: Host) -> N
         report = host.report(guest)
         assert report is not None
         assert (report.ending, report.initial_pages, report.crashed) == ("stopped", START, False)
-        assert report.highest_pages > 2 * START > report.lowest_pages
 
 
 def test_a_destroyed_guest_ends_quietly_and_its_sibling_goes_on(host: Host) -> None:
