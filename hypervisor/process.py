@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -43,6 +44,10 @@ IDLE_MS: Final = 100
 
 LOOK_EVERY: Final = 16
 """Atomic steps between two looks at the sockets: a look costs as much as a step, and 16 take some 40 us."""
+
+
+ROLES: Final = MappingProxyType({role.value: role for role in Role})
+"""By the name of their socket."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +136,7 @@ class Hypervisor:
         now = monotonic_ms()
         receive, journal = self._session.receive, self._journal
         for name in readable:
-            role = Role(name)
+            role = ROLES[name]
             for routing, frame in self._server.drain(role):
                 call = receive(role, routing, frame, now)
                 if call is not None:

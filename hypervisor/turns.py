@@ -46,12 +46,13 @@ class Turns:
         self._line_of(operation).append((operation, call))
 
     def give_each(self) -> bool:
-        """A step for everybody who can take one, or gets the lock for it meanwhile; False when none could.
+        """A step for everybody who can take one, or gets the lock for it meanwhile.
 
-        Of many guests `BETWEEN`, the others in the next rounds.
+        Of many guests `BETWEEN`, the others in the next rounds. False when nobody could, or nobody is left.
         """
         moved = self._give(self._control, len(self._control))
-        return self._give(self._line, BETWEEN) or moved
+        moved = self._give(self._line, BETWEEN) or moved
+        return moved and bool(self._line or self._control)
 
     def _give(self, line: deque[Underway], most: int) -> bool:
         holder_of = self._machine.holder_of

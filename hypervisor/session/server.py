@@ -220,21 +220,21 @@ class ServerSession:
         if speaker is None:
             self._refuse(role, routing, *key, call.seq, *unknown(peer, key))
             return None
-        remembered = speaker.remembered.get(call.seq)
+        seq, requests = call.seq, call.requests
+        remembered = speaker.remembered.get(seq)
         if remembered is not None:
             self.repeated += 1
             self.outbox.append((role, routing, remembered))
             return None
-        if call.seq in speaker.in_progress:
+        if seq in speaker.in_progress:
             self.repeated += 1
             return None  # its answer is on its way
         fault = self._call_fault(speaker, call)
         if fault is not None:
-            self._refuse(role, routing, *key, call.seq, *fault)
+            self._refuse(role, routing, *key, seq, *fault)
             return None
-        running = RunningCall(speaker, call.seq, call.requests)
-        speaker.in_progress[call.seq] = running
-        if not call.requests:
+        running = speaker.in_progress[seq] = RunningCall(speaker, key, seq, requests, [])
+        if not requests:
             self._answer(running)
             return None
         return running
@@ -276,8 +276,9 @@ class ServerSession:
         del speaker.in_progress[running.seq]
         frame = encode(Answer(*running.key, running.seq, tuple(running.replies)))
         speaker.remember(running.seq, frame, self._remember)
-        if speaker.peer is not None:
-            self.outbox.append((speaker.peer.role, speaker.peer.routing, frame))
+        peer = speaker.peer
+        if peer is not None:
+            self.outbox.append((peer.role, peer.routing, frame))
 
     # ---- events
 

@@ -9,6 +9,8 @@ from enum import StrEnum
 from hashlib import blake2b
 from typing import Final
 
+from msgspec import Struct
+
 from hypervisor.public.requests import Reply, Request
 from hypervisor.public.units import DomId
 
@@ -40,21 +42,19 @@ def same_secret(given: bytes, wanted: bytes) -> bool:
     return hmac.compare_digest(given, wanted)
 
 
-class RunningCall:
+class RunningCall(Struct, eq=False):
     """A Call being run. `requests[len(replies)]` is the one submitted now."""
 
-    __slots__ = ("gone", "key", "number", "replies", "requests", "seq", "speaker")
-
-    def __init__(self, speaker: Speaker, seq: int, requests: tuple[Request, ...]) -> None:
-        self.speaker = speaker
-        self.key = speaker.key
-        self.seq = seq
-        self.requests = requests
-        self.number = 0
-        """In the journal, if there is one: counted from 1 in order of arrival."""
-        self.replies: list[Reply] = []
-        self.gone = False
-        """Its domain is gone: nobody waits for the answer, and no further request of it may begin."""
+    speaker: Speaker
+    key: Key
+    """The speaker's."""
+    seq: int
+    requests: tuple[Request, ...]
+    replies: list[Reply]
+    number: int = 0
+    """In the journal, if there is one: counted from 1 in order of arrival."""
+    gone: bool = False
+    """Its domain is gone: nobody waits for the answer, and no further request of it may begin."""
 
 
 class Speaker:
@@ -78,7 +78,8 @@ class Speaker:
         if len(self.remembered) > limit:
             # Not next(iter(...)) of a dict, which passes over everything forgotten before.
             forgotten, _ = self.remembered.popitem(last=False)
-            self.floor = max(self.floor, forgotten)
+            if forgotten > self.floor:
+                self.floor = forgotten
 
 
 class Peer:

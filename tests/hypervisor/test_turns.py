@@ -46,7 +46,7 @@ class Bench:
         who = caller or self.guest
         operation = self.machine.submit(who, request)
         speaker = Speaker((who.domid, who.incarnation), "")
-        self.turns.join(operation, RunningCall(speaker, operation.number, (request,)))
+        self.turns.join(operation, RunningCall(speaker, speaker.key, operation.number, (request,), []))
         return operation.number
 
     def step(self, operation: Operation, call: RunningCall) -> bool:
