@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
 from heapq import heappop, heappush
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from hypervisor.public.units import Seconds
 from hypervisor.public.world import CancelledError
@@ -21,15 +21,14 @@ T = TypeVar("T")
 class Future(Generic[T]):
     """A result that comes later; any number of tasks may await it, before or after it is there."""
 
-    __slots__ = ("_callbacks", "_done", "_error", "_loop", "_value", "_waiters")
+    __slots__ = ("_done", "_error", "_loop", "_value", "_waiters")
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
         self._done = False
         self._value: T | None = None
         self._error: BaseException | None = None
-        self._waiters: list[Task[Any]] = []
-        self._callbacks: list[Callable[[], None]] = []
+        self._waiters: tuple[Task[Any], ...] = ()  # hardly ever more than one, and often none
 
     def done(self) -> bool:
         """True once it has a result or an exception."""
@@ -45,36 +44,34 @@ class Future(Generic[T]):
 
     def set_result(self, value: T) -> None:
         """Wake everyone who awaits it, in the order in which they began to."""
+        if self._done:
+            raise RuntimeError("a future gets one result only")
+        self._done = True
         self._value = value
-        self._settle()
+        wake = self._loop.call_soon
+        for task in self._waiters:
+            wake(task.advance)
+        self._waiters = ()
 
     def set_exception(self, error: BaseException) -> None:
         """Raise `error` in everyone who awaits it, now or later."""
-        self._error = error
-        self._settle()
-
-    def when_done(self, callback: Callable[[], None]) -> None:
-        """Run `callback` in the loop, once done."""
-        if self._done:
-            self._loop.call_soon(callback)
-        else:
-            self._callbacks.append(callback)
+        if not self._done:
+            self._error = error
+        self.set_result(cast(T, None))
 
     def __await__(self) -> Generator[Future[Any], None, T]:
         if not self._done:
             yield self
-        return self.result()
+        if self._error is not None or not self._done:
+            return self.result()
+        return self._value  # type: ignore[return-value]  # set together with _done
 
-    def _settle(self) -> None:
-        if self._done:
-            raise RuntimeError("a future gets one result only")
-        self._done = True
-        for task in self._waiters:
-            self._loop.call_soon(task.advance)
-        for callback in self._callbacks:
-            self._loop.call_soon(callback)
-        self._waiters = []
-        self._callbacks = []
+    def forsake(self, task: Task[Any]) -> bool:
+        """That task does not wait for it any more; False if it did not. Only tasks call this."""
+        if task not in self._waiters:
+            return False
+        self._waiters = tuple(one for one in self._waiters if one is not task)
+        return True
 
 
 class Task(Future[T]):
@@ -103,8 +100,7 @@ class Task(Future[T]):
             return
         self._cancelled = True
         awaited = self._awaiting
-        if awaited is not None and self in awaited._waiters:
-            awaited._waiters.remove(self)
+        if awaited is not None and awaited.forsake(self):
             self._loop.call_soon(self.advance)
         # Otherwise it is in the ready queue already, and meets the cancellation there.
 
@@ -117,8 +113,8 @@ class Task(Future[T]):
             return
         self._done = True
         self._loop.forget(self)
-        if self._awaiting is not None and self in self._awaiting._waiters:
-            self._awaiting._waiters.remove(self)
+        if self._awaiting is not None:
+            self._awaiting.forsake(self)
         # RuntimeError: it awaited inside `finally`, and there is nobody left to resume it.
         with suppress(CancelledError, RuntimeError):
             self._coroutine.close()
@@ -150,7 +146,7 @@ class Task(Future[T]):
         if awaited._done or self._cancelled:
             self._loop.call_soon(self.advance)
         else:
-            awaited._waiters.append(self)
+            awaited._waiters += (self,)
 
     def _fail(self, error: BaseException) -> None:
         watched = bool(self._waiters)

@@ -17,7 +17,8 @@ from hypervisor.public.requests import Reply, Request
 from hypervisor.public.units import PAGES_PER_MIB, Pages, Runs, pages_to_kib
 from hypervisor.public.world import Task
 from hypervisor.public.xenstore import StoreWrite, memory_target_path, static_max_path
-from launch.simulate.world import Simulator, SimWorld
+from launch.simulate.sim_world import SimWorld
+from launch.simulate.world import Simulator
 
 CONTROL = 0
 

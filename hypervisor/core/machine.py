@@ -151,11 +151,15 @@ class Machine:
         What `step` does, again and again, for whoever knows that nobody else can come in between. The one
         that ended it is out of `waiting`; None when none can move. `seen` is told of the steps before that.
         """
-        host = self.host
+        host, is_runnable = self.host, self.is_runnable
         while True:
-            operation = self._next_of(waiting)
-            if operation is None:
-                return None
+            if waiting and is_runnable(waiting[0]):  # nearly always
+                operation = waiting.popleft()
+            else:
+                found = self._first_of(waiting)
+                if found is None:
+                    return None
+                operation = found
             step = operation.pending
             assert step is not None
             if step.lock is not None or not operation.first_commit:
@@ -182,13 +186,13 @@ class Machine:
                 seen(operation, result)
             waiting.append(operation)
 
-    def _next_of(self, waiting: deque[Operation]) -> Operation | None:
-        if waiting and self.is_runnable(waiting[0]):
-            return waiting.popleft()
-        found = next((one for one in waiting if self.is_runnable(one)), None)
-        if found is not None:
-            waiting.remove(found)
-        return found
+    def _first_of(self, waiting: deque[Operation]) -> Operation | None:
+        is_runnable = self.is_runnable
+        for place, one in enumerate(waiting):
+            if is_runnable(one):
+                del waiting[place]
+                return one
+        return None
 
     def run(self, operation: Operation) -> Reply:
         """Do all its steps with nobody in between; drops events and refusals. AssertionError under a lock.
@@ -217,8 +221,8 @@ class Machine:
     def _finish(self, operation: Operation, result: Result, commit: Commit) -> Reply:
         operation.pending = None
         operation.last_commit = commit
-        operation.reply = Reply(result.ret, operation.first_commit, commit, result.value)
-        return operation.reply
+        reply = operation.reply = Reply(result.ret, operation.first_commit, commit, result.value)
+        return reply
 
     def _wake(self) -> None:
         """Callers of unpaused domains move again; those of domains that left never do."""

@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from hypervisor.core.steps import Caller
 from hypervisor.public.requests import Reply, Request
 from hypervisor.tasks import Future
 
-Underway = tuple[Callable[[Reply], None], Callable[[], None]]
-"""What to do with an operation's reply, and what when its domain went without one."""
+OfWire = tuple[Callable[[Reply], None], Callable[[], None]]
+"""What to do with the reply to a request that a wire brought, and what when its domain went without one."""
 
 
 class Party(Protocol):
-    """Whoever calls: a `launch.simulate.world.SimWorld`."""
+    """Whoever calls: a `launch.simulate.sim_world.SimWorld`."""
 
     caller: Caller
     wire: Wire | None
     """Its link, where that is more than a delay."""
+    listens: bool
+    """Whether it learns at once of whatever arrives."""
 
     def arrive(self, wake: Callable[[], None]) -> None:
         """Something for this party: it learns of it now, when it is resumed, or never."""
         ...
 
 
-@dataclass(slots=True, eq=False)
-class SimCall:
+class SimCall(Struct, eq=False):
     """A hypercall or multicall under way."""
 
     world: Party
@@ -35,7 +37,7 @@ class SimCall:
     requests: tuple[Request, ...]
     future: Future[Any]
     single: bool
-    replies: list[Reply] = field(default_factory=list[Reply])
+    replies: list[Reply]
 
 
 class Wire(Protocol):

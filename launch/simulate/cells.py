@@ -7,7 +7,7 @@ from functools import partial
 
 from hypervisor.public.points import PartyRules, PartyStops
 from hypervisor.tasks import Future, Loop
-from launch.simulate.world import SimWorld
+from launch.simulate.sim_world import SimWorld
 
 
 class VirtualCells:

@@ -10,7 +10,8 @@ from launch.faults.rules import compile_rules
 from launch.scenario.models import Scenario
 from launch.simulate.cells import VirtualCells
 from launch.simulate.parties import Parties, VirtualGuest, VirtualToolstack
-from launch.simulate.world import Simulator, SimWorld
+from launch.simulate.sim_world import SimWorld
+from launch.simulate.world import Simulator
 
 
 class Disturber:

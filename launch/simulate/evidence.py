@@ -86,21 +86,23 @@ class Evidence:
 
     def step(self, operation: Operation, result: StepResult) -> None:
         """An atomic step."""
-        self._clock()
-        self._refused.update(result.refusals)
-        self._last = self._now(), result.commit
+        now = self._now()
+        self._unclocked += 1
+        if now != self._last[0] or self._unclocked > MOST_UNCLOCKED:
+            self._clock(now)
+        self._last = now, result.commit
+        if result.refusals:
+            self._refused.update(result.refusals)
         first = operation.first_commit == result.commit
         caller = operation.caller
         key = (caller.domid, caller.incarnation)
         self._journal.step(operation.number, key, operation.request if first else None, result.reply)
 
-    def _clock(self) -> None:
+    def _clock(self, now: Seconds) -> None:
         """When the steps so far were done, once the millisecond in which they were is over."""
-        now, commit = self._last
-        self._unclocked += 1
-        if self._ms(self._now()) != self._ms(now) or self._unclocked > MOST_UNCLOCKED:
-            self._journal.clock(self._ms(now), commit, now)
-            self._last = self._now(), commit
+        last, commit = self._last
+        if self._ms(now) != self._ms(last) or self._unclocked > MOST_UNCLOCKED:
+            self._journal.clock(self._ms(last), commit, last)
             self._unclocked = 0
 
     def _ms(self, now: Seconds) -> int:

@@ -38,9 +38,10 @@ from launch.simulate.disturber import Disturber
 from launch.simulate.evidence import Evidence
 from launch.simulate.links import Links
 from launch.simulate.parties import Parties, VirtualGuest, VirtualToolstack
+from launch.simulate.sim_world import SimWorld
 from launch.simulate.staff import Staff
 from launch.simulate.wires import Wires
-from launch.simulate.world import Simulator, SimWorld
+from launch.simulate.world import Simulator
 from toolstack.builder.build import BuildFailedError
 
 T = TypeVar("T")

@@ -11,5 +11,5 @@ def is_alive(machine: Machine, caller: Caller) -> bool:
     """True when that very domain exists and is not dying, so that it can make hypercalls."""
     if caller.domid == DOMID_DOM0:
         return True
-    domain = machine.host.find(caller.domid)
+    domain = machine.host.domains.get(caller.domid)
     return domain is not None and domain.incarnation == caller.incarnation and not domain.is_dying

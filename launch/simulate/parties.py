@@ -8,7 +8,7 @@ from guests.kernel.kernel import GuestKernel
 from guests.report import GuestReport
 from launch.cluster.leftovers import Identified
 from launch.cluster.population import Resident
-from launch.simulate.world import SimWorld
+from launch.simulate.sim_world import SimWorld
 from toolstack.service import Service
 
 

@@ -12,7 +12,8 @@ from launch.cluster.host_plan import HostPlan
 from launch.cluster.streams import toolstack_seed
 from launch.scenario.at_once import scheme_of, schemes_at_once
 from launch.simulate.parties import Parties, VirtualToolstack
-from launch.simulate.world import Simulator, SimWorld
+from launch.simulate.sim_world import SimWorld
+from launch.simulate.world import Simulator
 from toolstack.interface import Scheme
 from toolstack.registry import make_scheme
 from toolstack.service import Service

@@ -22,7 +22,8 @@ from hypervisor.session.server import ServerSession
 from hypervisor.session.speakers import Role, RunningCall, domain_secret
 from launch.simulate.calls import SimCall
 from launch.simulate.liveness import is_alive
-from launch.simulate.world import Simulator, SimWorld
+from launch.simulate.sim_world import SimWorld
+from launch.simulate.world import Simulator
 
 HOST_KEY: Final = b"nobody guesses secrets in virtual time"
 NEVER_LEASED: Final = 0

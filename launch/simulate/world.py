@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import random
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from hypervisor.core.machine import Machine, Operation, StepResult
 from hypervisor.core.sources import Refusal
 from hypervisor.core.steps import Caller, Emission, Step
 from hypervisor.public.errors import WireError
-from hypervisor.public.points import Stops
-from hypervisor.public.requests import Event, Reply, Request, VirqEvent
-from hypervisor.public.units import DOMID_DOM0, VIRQ_DOM_EXC, DomId, Seconds
+from hypervisor.public.requests import Reply, Request, VirqEvent
+from hypervisor.public.units import VIRQ_DOM_EXC, DomId, Seconds
 from hypervisor.public.world import IndefiniteError, RefusedByWireError, WorldCoroutine
 from hypervisor.session.world import HistorySink
-from hypervisor.tasks import Future, Loop, Task
-from launch.simulate.calls import SimCall, Underway, Wire
+from hypervisor.tasks import Loop, Task
+from launch.simulate.calls import OfWire, SimCall
 from launch.simulate.liveness import is_alive
+from launch.simulate.sim_world import SimWorld
 
 T = TypeVar("T")
 
@@ -66,7 +66,7 @@ class Simulator:
         self._observe = observe
         self._history = history
         self._waiting: deque[Operation] = deque()  # longest waiting first
-        self._calls: dict[int, Underway] = {}  # by operation number
+        self._calls: dict[int, SimCall | OfWire] = {}  # by operation number
         self._worlds: dict[Caller, SimWorld] = {}
         self.stopped = False
         """SIGSTOP of the hypervisor: what arrives waits."""
@@ -152,9 +152,10 @@ class Simulator:
         when = self.loop.next_timer()
         if when is not None and when <= self.now:
             return self.step()
-        before = self.machine.commit
+        host = self.machine.host
+        before = host.commit
         taken = self.machine.take_turns(self._waiting, self._observe)
-        self.steps += self.machine.commit - before
+        self.steps += host.commit - before
         if taken is None:
             return False
         if self._observe is not None:
@@ -166,7 +167,11 @@ class Simulator:
         if result.reply is None:
             self._waiting.append(operation)
         else:
-            self._calls.pop(operation.number)[0](result.reply)
+            call = self._calls.pop(operation.number)
+            if isinstance(call, SimCall):
+                self._replied(call, result.reply)
+            else:
+                call[0](result.reply)
         if result.refusals:
             self.refused.update(result.refusals)
         if result.emissions:
@@ -203,11 +208,13 @@ class Simulator:
             self._history.invoked(caller.domid, caller.incarnation, call.seq, call.requests)
         if call.world.wire is not None:
             call.world.wire.send(call)
+        elif self.link_delay:
+            self.after_link(partial(self._submit, call))
         else:
-            self.after_link(lambda: self._submit(call))
+            self._submit(call)
 
-    def submit(self, caller: Caller, request: Request, underway: Underway) -> None:
-        """Hand a request to the machine."""
+    def submit(self, caller: Caller, request: Request, underway: OfWire) -> None:
+        """Hand a request that a wire brought to the machine."""
         operation = self.machine.submit(caller, request)
         self._calls[operation.number] = underway
         self._waiting.append(operation)
@@ -218,13 +225,18 @@ class Simulator:
         elif not is_alive(self.machine, call.world.caller):
             self._refuse(call, "the domain is dying or dead")
         else:
-            gone = partial(self._refuse, call, "the domain died before its call was answered")
-            request = call.requests[len(call.replies)]
-            self.submit(call.world.caller, request, (partial(self._replied, call), gone))
+            operation = self.machine.submit(call.world.caller, call.requests[len(call.replies)])
+            self._calls[operation.number] = call
+            self._waiting.append(operation)
 
     def _replied(self, call: SimCall, reply: Reply) -> None:
         call.replies.append(reply)
-        self._finish(call) if len(call.replies) == len(call.requests) else self._submit(call)
+        if len(call.replies) < len(call.requests):
+            self._submit(call)
+        elif self.link_delay or not call.world.listens:
+            self._finish(call)
+        else:
+            self.delivered(call, None)
 
     def _finish(self, call: SimCall) -> None:
         self.after_link(partial(self._deliver, call, None))
@@ -233,10 +245,16 @@ class Simulator:
         self.after_link(lambda: self._deliver(call, RefusedByWireError(WireError.DOMAIN_GONE.value, text)))
 
     def _deliver(self, call: SimCall, error: RefusedByWireError | None) -> None:
-        call.world.arrive(partial(self.delivered, call, error))
+        if call.world.listens:
+            self.delivered(call, error)
+        else:
+            call.world.arrive(partial(self.delivered, call, error))
 
     def delivered(self, call: SimCall, error: RefusedByWireError | IndefiniteError | None) -> None:
         """The party knows how its call ended: with its replies, or not."""
+        if self._history is None and error is None and call.single:
+            call.future.set_result(call.replies[0])  # in short what follows
+            return
         replies = tuple(call.replies)
         if self._history is not None:
             caller = call.world.caller
@@ -269,122 +287,11 @@ class Simulator:
         """Calls parked by a pause that their domain did not outlive get no reply from the machine."""
         for operation in [one for one in self._waiting if one.abandoned]:
             self._waiting.remove(operation)
-            self._calls.pop(operation.number)[1]()
+            call = self._calls.pop(operation.number)
+            if isinstance(call, SimCall):
+                self._refuse(call, "the domain died before its call was answered")
+            else:
+                call[1]()
         for world in self._worlds.values():
             if world.wire is not None:
                 world.wire.domain_died()
-
-
-class SimWorld:
-    """A `public.world.World` inside a `Simulator`."""
-
-    def __init__(self, simulator: Simulator, caller: Caller, rng: random.Random) -> None:
-        self.caller = caller
-        self.virqs: tuple[int, ...] = ()
-        self.wire: Wire | None = None
-        """Its link, where that is more than a delay."""
-        self._simulator = simulator
-        self._rng = rng
-        self._seq = 0
-        self._tasks: list[Task[Any]] = []
-        self._killed = False
-        self._stopped = False
-        self._arrived: deque[Callable[[], None]] = deque()
-        self.stops: Stops | None = None
-        """What may stop this party at its points (`hypervisor.public.points`)."""
-        self._events: deque[Event] = deque()
-        self._arrival: Future[None] | None = None
-
-    @property
-    def domid(self) -> DomId:
-        """The domain this world speaks for; 0 for a toolstack."""
-        return self.caller.domid
-
-    @property
-    def rng(self) -> random.Random:
-        """This party's own random stream."""
-        return self._rng
-
-    def now(self) -> Seconds:
-        """Emulated seconds since the run began."""
-        return self._simulator.now
-
-    def sleep(self, seconds: Seconds) -> Future[None]:
-        """Resume after `seconds` emulated seconds (0: after everything now runnable)."""
-        loop = self._simulator.loop
-        future: Future[None] = Future(loop)
-        loop.call_at(self._simulator.now + seconds, partial(self.arrive, partial(future.set_result, None)))
-        return future
-
-    def hypercall(self, request: Request) -> Future[Reply]:
-        """One request; it is under way at once, awaited or not."""
-        return self._begin((request,), True)
-
-    def multicall(self, requests: Sequence[Request]) -> Future[tuple[Reply, ...]]:
-        """Several requests in one message, run in order; others may run between them."""
-        return self._begin(tuple(requests), False)
-
-    def _begin(self, requests: tuple[Request, ...], single: bool) -> Future[Any]:
-        future: Future[Any] = Future(self._simulator.loop)
-        if not self._killed:  # a `finally` of a killed task must not act any more
-            self._seq += 1
-            self._simulator.begin(SimCall(self, self._seq, requests, future, single))
-        return future
-
-    async def next_event(self) -> Event:
-        """The next VIRQ or xenstore watch event, in order of arrival."""
-        while not self._events:
-            if self._arrival is None or self._arrival.done():
-                self._arrival = Future(self._simulator.loop)
-            await self._arrival
-        return self._events.popleft()
-
-    async def listen(self, virqs: Sequence[int]) -> None:
-        """Have these VIRQs delivered to `next_event` (control domain only)."""
-        if self.domid != DOMID_DOM0:
-            text = "VIRQs go to the control domain only"
-            raise RefusedByWireError(WireError.NOT_PERMITTED.value, text)
-        self.virqs = tuple(virqs)
-
-    def spawn(self, coroutine: Coroutine[Any, Any, T], name: str) -> Task[T]:
-        """Run a sibling concurrently. An exception nobody awaits leaves `Simulator.run`."""
-        task = self._simulator.loop.spawn(coroutine, name)
-        self._tasks = [one for one in self._tasks if not one.done()]
-        self._tasks.append(task)
-        return task
-
-    def owns(self, task: Task[Any] | None) -> bool:
-        """True when that task was started here and nothing has been started since it ended."""
-        return task in self._tasks
-
-    def arrive(self, wake: Callable[[], None]) -> None:
-        """Something for this party: it learns of it now, when it is resumed, or never."""
-        if self._stopped:
-            self._arrived.append(wake)
-        elif not self._killed:
-            wake()
-
-    def stop(self) -> None:
-        """SIGSTOP: nobody of it moves, and whatever comes for it waits."""
-        self._stopped = True
-
-    def resume(self) -> None:
-        """SIGCONT: it learns of everything that came meanwhile, in that order."""
-        self._stopped = False
-        while self._arrived and not self._stopped:
-            self.arrive(self._arrived.popleft())
-
-    def notify(self, event: Event) -> None:
-        """An event arrived."""
-        self.arrive(partial(self._notified, event))
-
-    def _notified(self, event: Event) -> None:
-        self._events.append(event)
-        if self._arrival is not None and not self._arrival.done():
-            self._arrival.set_result(None)
-
-    def kill(self) -> None:
-        """End every task where it stands; `Simulator.kill` calls this."""
-        self._killed = True
-        for task in self._tasks:
-            task.kill()

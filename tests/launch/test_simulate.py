@@ -26,7 +26,8 @@ from hypervisor.public.errors import WireError
 from hypervisor.public.memory import CurrentReservation, PopulatePhysmap
 from hypervisor.public.units import DOMID_SELF, PAGES_PER_MIB, VIRQ_DOM_EXC
 from hypervisor.public.world import RefusedByWireError, World
-from launch.simulate.world import Simulator, SimWorld
+from launch.simulate.sim_world import SimWorld
+from launch.simulate.world import Simulator
 
 
 def machine(mib: int = 1024) -> Machine:

@@ -16,7 +16,7 @@ from hypervisor.public.memory import ClaimPages, DecreaseReservation, PopulatePh
 from hypervisor.public.orders import Stage
 from hypervisor.public.requests import Reply, Request
 from hypervisor.public.units import DOMID_SELF, Pages
-from launch.simulate.world import SimWorld
+from launch.simulate.sim_world import SimWorld
 from tests.toolstack.virtual_toolstack import BIG, MIB, VirtualToolstack
 from toolstack.accountant import Accountant
 from toolstack.mediated import Mediated

@@ -8,7 +8,7 @@ from hypervisor.public.errors import Errno
 from hypervisor.public.orders import Stage
 from hypervisor.public.requests import Request
 from hypervisor.public.xenstore import StoreRead, StoreTransaction, StoreWrite
-from launch.simulate.world import SimWorld
+from launch.simulate.sim_world import SimWorld
 from tests.toolstack.virtual_toolstack import BIG, MIB, VirtualToolstack
 from toolstack.ledger import BUILDS, GENERATION
 from toolstack.naive import Naive

@@ -9,7 +9,7 @@ from hypervisor.public.domctl import GetDomainInfoList, MaxMem
 from hypervisor.public.errors import Errno
 from hypervisor.public.orders import Stage
 from hypervisor.public.units import DOMID_DOM0, Pages
-from launch.simulate.world import SimWorld
+from launch.simulate.sim_world import SimWorld
 from tests.toolstack.virtual_toolstack import BIG, MIB, VirtualToolstack
 from toolstack.clamp import Clamp
 from toolstack.clamp_to_tot import ClampToTot

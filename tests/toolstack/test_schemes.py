@@ -9,7 +9,7 @@ from hypervisor.public.memory import ClaimPages
 from hypervisor.public.orders import Stage
 from hypervisor.public.requests import Request
 from hypervisor.public.units import Pages
-from launch.simulate.world import SimWorld
+from launch.simulate.sim_world import SimWorld
 from tests.toolstack.virtual_toolstack import BIG, MIB, ReleaseHost, VirtualToolstack
 from toolstack.claim import Claim
 from toolstack.clamp import Clamp

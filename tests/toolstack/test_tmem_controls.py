@@ -13,7 +13,7 @@ from hypervisor.public.requests import Request
 from hypervisor.public.tmem import TMEM_EPHEMERAL, TmemNewPool, TmemPutPage
 from hypervisor.public.units import PAGES_PER_MIB, Pages
 from launch.cluster.leftovers import find_leftovers
-from launch.simulate.world import SimWorld
+from launch.simulate.sim_world import SimWorld
 from tests.toolstack.virtual_toolstack import BIG, MIB, ReleaseHost, VirtualToolstack
 from toolstack.clamp import Clamp
 from toolstack.interface import LaunchRefusedError

@@ -14,7 +14,8 @@ from hypervisor.public.memory import PopulatePhysmap
 from hypervisor.public.orders import DestroyOrder, Dismiss, LaunchOrder, Outcome, Stage
 from hypervisor.public.units import DOMID_SELF, PAGES_PER_MIB, Pages
 from hypervisor.public.xenstore import StoreRead, StoreText
-from launch.simulate.world import Simulator, SimWorld
+from launch.simulate.sim_world import SimWorld
+from launch.simulate.world import Simulator
 from tests.virtual_host import Calls, VirtualHost
 from toolstack.interface import Scheme
 from toolstack.service import Service
