@@ -1,6 +1,6 @@
 """Reading: physinfo, getdomaininfo and its list, reservations (C34-C36, A16)."""
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final
 
 from hypervisor.core.domain import Domain, Dying
@@ -95,23 +95,25 @@ def get_domain_info_list(host: Host, caller: Caller, request: GetDomainInfoList)
         yield step("deny")
         return Result(-Errno.EPERM)
     found: list[DomainInfo] = []
+    following = host.next_domain(request.first_domain)
+    yield _VISIT_NOBODY if following is None else _visit(following)
     cursor = request.first_domain
-    yield _visit(host, cursor)
     while len(found) < request.max_domains:
         domid = host.next_domain(cursor)
         if domid is None:
             break
         found.append(domain_info(host, host.domains[domid]))
         cursor = domid + 1
-        if len(found) == request.max_domains or host.next_domain(cursor) is None:
+        following = host.next_domain(cursor)
+        if len(found) == request.max_domains or following is None:
             break
-        yield _visit(host, cursor)
+        yield _visit(following)
     return Result(len(found), DomainInfoList(tuple(found)))
 
 
-def _visit(host: Host, cursor: DomId) -> Step:
-    domid = host.next_domain(cursor)
-    return _VISIT_NOBODY if domid is None else _of_domain("visit", domid, SYSCTL_LOCK)
+@cache  # only of domids in use: without a bound no list is kept of who was asked for last
+def _visit(domid: DomId) -> Step:
+    return step("visit", reads=(DOMAINS, domain_resource(domid)), lock=SYSCTL_LOCK)
 
 
 def domain_info(host: Host, domain: Domain) -> DomainInfo:

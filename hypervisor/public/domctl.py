@@ -133,7 +133,7 @@ class Created(Struct, frozen=True, array_like=True, tag=1):
     secret: bytes = b""  # proves the right to speak as that domain; filled in by the session
 
 
-class DomainInfo(Struct, frozen=True, array_like=True, tag=2):
+class DomainInfo(Struct, frozen=True, array_like=True, gc=False, tag=2):
     """Value of getdomaininfo (C35). No lock is taken: fields may be of different moments in Xen."""
 
     domid: DomId
