@@ -144,12 +144,11 @@ class Hypervisor:
                     if frame is not None and journal is not None:
                         journal.frames.append(frame)
                         call.number = self.calls
-                    self._submit(call, call.requests[0])
+                    self._submit(Caller(*call.key), call, call.requests[0])
         self._check_leases(now)
 
-    def _submit(self, call: RunningCall, request: Request) -> None:
-        operation = self._machine.submit(Caller(*call.key), request)
-        self._underway.join(operation, call)
+    def _submit(self, caller: Caller, call: RunningCall, request: Request) -> None:
+        self._underway.join(self._machine.submit(caller, request), call)
 
     # ---- steps
 
@@ -180,7 +179,7 @@ class Hypervisor:
             return False
         following = self._session.replied(call, reply)
         if following is not None:
-            self._submit(call, following)
+            self._submit(operation.caller, call, following)
         return True
 
     def _emit(self, emissions: Iterable[Emission]) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from hypervisor.core.machine import Machine, Operation
+from hypervisor.public.units import DOMID_DOM0
 from hypervisor.session.speakers import RunningCall
 
 Underway = tuple[Operation, RunningCall]
@@ -55,15 +56,16 @@ class Turns:
         return moved and bool(self._line or self._control)
 
     def _give(self, line: deque[Underway], most: int) -> bool:
-        holder_of = self._machine.holder_of
+        holders = self._machine.lock_holders
         moved = 0
         for _ in range(len(line)):
             if moved == most:
                 break
             one = line.popleft()
-            lock = one[0].next_lock()
-            holder = None if lock is None else holder_of(lock)
-            if lock is not None and holder is not None and holder is not one[0]:
+            operation = one[0]
+            following = operation.pending
+            lock = None if following is None else following.lock
+            if lock is not None and holders.get(lock, operation) is not operation:
                 self._stand_behind(lock, one)
                 continue
             moved += self._move(one, line)
@@ -72,7 +74,7 @@ class Turns:
         return moved > 0
 
     def _line_of(self, operation: Operation) -> deque[Underway]:
-        return self._control if operation.caller.privileged else self._line
+        return self._control if operation.caller.domid == DOMID_DOM0 else self._line
 
     def _move(self, one: Underway, line: deque[Underway]) -> bool:
         """Its step, if it can take one now; then it stands at the end of its line again."""
@@ -90,8 +92,8 @@ class Turns:
 
     def _let_in(self, lock: str) -> None:
         """While the lock is free: a step for who has waited longest for it."""
-        waiting = self._behind[lock]
-        while waiting and self._machine.holder_of(lock) is None:
+        waiting, holders = self._behind[lock], self._machine.lock_holders
+        while waiting and lock not in holders:
             one = waiting.popleft()
             self._move(one, self._line_of(one[0]))
         if not waiting:

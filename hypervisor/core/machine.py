@@ -5,7 +5,7 @@ are parked; it has no queue and no preference.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
@@ -36,10 +36,6 @@ class Operation(Struct, eq=False):
     first_commit: Commit = 0
     last_commit: Commit = 0
 
-    def next_lock(self) -> str | None:
-        """The global lock that its next step needs."""
-        return None if self.pending is None else self.pending.lock
-
 
 class StepResult(Struct, frozen=True):
     """What one atomic step did."""
@@ -64,6 +60,8 @@ class Machine:
         self.host = host
         self._submitted = 0
         self._lock_holders: dict[str, Operation] = {}
+        self.lock_holders: Mapping[str, Operation] = self._lock_holders
+        """Who holds a global lock between two of its steps, by the lock."""
         self._parked: list[Operation] = []
         self._asleep: list[Operation] = []
 
@@ -97,10 +95,6 @@ class Machine:
             return False
         lock = step.lock
         return lock is None or self._lock_holders.get(lock, operation) is operation
-
-    def holder_of(self, lock: str) -> Operation | None:
-        """Who holds a global lock between two of its steps."""
-        return self._lock_holders.get(lock)
 
     def step(self, operation: Operation) -> StepResult:
         """Do the operation's pending step. AssertionError when it is not runnable."""

@@ -10,6 +10,7 @@ from hypervisor.core.tmem.memory import tmem_step
 from hypervisor.core.tmem.pools import create_client, destroy_pool, new_pool
 from hypervisor.core.tmem.put import put_page
 from hypervisor.core.tmem.release import delete_page, free_object, tmem_of
+from hypervisor.core.tmem.state import Tmem
 from hypervisor.public.errors import Errno
 from hypervisor.public.tmem import (
     TmemDestroyPool,
@@ -31,27 +32,28 @@ PageOp = TmemPutPage | TmemGetPage | TmemFlushPage | TmemFlushObject | TmemOther
 def tmem_op(host: Host, caller: Caller, request: TmemOp) -> Steps:
     """do_tmem_op. ENOSYS where the hypervisor has no tmem at all, ENODEV where it is switched off (T8)."""
     yield tmem_step("tmem", caller.domid)
-    if host.tmem is None:
+    tmem = host.tmem
+    if tmem is None:
         return Result(-Errno.ENOSYS)
-    if not host.tmem.enabled:
+    if not tmem.enabled:
         return Result(-Errno.ENODEV)
-    statistics = host.tmem.statistics
+    statistics = tmem.statistics
     statistics.total_ops += 1
-    outcome = _carry_out(host, caller, request)
+    outcome = _carry_out(host, tmem, caller, request)
     result = outcome if isinstance(outcome, Result) else Result((yield from outcome))
     if result.ret < 0:
         statistics.errored_ops += 1
     return result
 
 
-def _carry_out(host: Host, caller: Caller, request: TmemOp) -> Result | Part[int]:
+def _carry_out(host: Host, tmem: Tmem, caller: Caller, request: TmemOp) -> Result | Part[int]:
     """The answer, or the further steps of the few commands that may take some."""
     domain = host.find(caller.domid)
     if domain is None or domain.is_dying:
         return Result(-Errno.ENODEV)
     if isinstance(request, TmemOther) and request.cmd in (_CONTROL, _AUTH, _RESTORE_NEW):
         return Result(-Errno.EOPNOTSUPP)  # since 4.7 these are sysctl 24 (T6)
-    client = tmem_of(host).clients.get(caller.domid) or create_client(host, caller.domid)
+    client = tmem.clients.get(caller.domid) or create_client(host, caller.domid)
     if client is None:
         return Result(-Errno.ENOMEM)
     match request:
