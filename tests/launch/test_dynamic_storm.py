@@ -70,7 +70,13 @@ def small(folder: Path) -> Path:
 def test_real_processes_allocate_from_every_source_and_every_page_comes_back(tmp_path: Path) -> None:
     """Ballooning, both kinds of puts and copies on write show in the summary; the run proves valid."""
     run = tmp_path / "storm"
-    words = ("scheme.clamp.tmem=freeze", "duration=18", "guests.shared=0.4", "guests.shared_writes=60")
+    words = (
+        "scheme.clamp.tmem=freeze",
+        "speed=2",
+        "duration=18",
+        "guests.shared=0.4",
+        "guests.shared_writes=60",
+    )
     sets = [part for word in words for part in ("--set", word)]
     done = claimlab("run", small(tmp_path), "--scheme", "clamp", *sets, "--out", run)
     assert done.returncode == 0, done.stderr
