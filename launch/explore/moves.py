@@ -14,7 +14,7 @@ Identity = tuple[int, int]
 """(party, number): the same move in every schedule in which its party did the same before."""
 
 
-class Move(Struct, frozen=True, eq=False, gc=False):
+class Move(Struct, frozen=True, eq=False):
     """One step of a hypercall, the arrival of an event, or a timer that rings."""
 
     party: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from launch.cli import main
 from launch.explore.blueprint import Blueprint
+from launch.explore.execution import Execution
 from launch.explore.interleaving import interleaving
 from launch.explore.options import asked
 from launch.explore.schedule import read, written
@@ -49,6 +51,13 @@ def test_the_command_it_prints_replays_the_violation(capsys: pytest.CaptureFixtu
     assert code == 1
     assert again["schedules"] == 1
     assert again["violation"]["interleaving"] == document["violation"]["interleaving"]
+
+
+def test_a_schedule_that_was_tried_is_forgotten(capsys: pytest.CaptureFixture[str]) -> None:
+    """A search keeps no world of those it tried: its memory does not grow with the number of schedules."""
+    explored(capsys, "toctou", "--scheduler", "random", "--budget", "20")
+    gc.collect()
+    assert sum(type(one) is Execution for one in gc.get_objects()) == 0
 
 
 def test_same_seed_same_finding(capsys: pytest.CaptureFixture[str]) -> None:
