@@ -68,7 +68,7 @@ class Turns:
             if lock is not None and holders.get(lock, operation) is not operation:
                 self._stand_behind(lock, one)
                 continue
-            moved += self._move(one, line)
+            moved += self._move(one)
             if lock in self._behind:
                 self._let_in(lock)
         return moved > 0
@@ -76,12 +76,12 @@ class Turns:
     def _line_of(self, operation: Operation) -> deque[Underway]:
         return self._control if operation.caller.domid == DOMID_DOM0 else self._line
 
-    def _move(self, one: Underway, line: deque[Underway]) -> bool:
+    def _move(self, one: Underway) -> bool:
         """Its step, if it can take one now; then it stands at the end of its line again."""
         operation, call = one
         can = self._machine.is_runnable(operation)
         if not (self._step(operation, call) if can else operation.abandoned):
-            line.append(one)
+            self._line_of(operation).append(one)
         return can
 
     def _stand_behind(self, lock: str, one: Underway) -> None:
@@ -94,7 +94,6 @@ class Turns:
         """While the lock is free: a step for who has waited longest for it."""
         waiting, holders = self._behind[lock], self._machine.lock_holders
         while waiting and lock not in holders:
-            one = waiting.popleft()
-            self._move(one, self._line_of(one[0]))
+            self._move(waiting.popleft())
         if not waiting:
             del self._behind[lock]
