@@ -17,6 +17,7 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from hypervisor.public.counterfactual import ReadReservations, ReservationChanges, WatchReservations
+from hypervisor.public.errors import Errno
 from hypervisor.public.units import Commit, DomId, Pages
 from hypervisor.public.world import CancelledError
 from toolstack.interface import (
@@ -83,8 +84,7 @@ class Accountant(Scheme):
     async def serve(self, world: CountingWorld) -> None:
         """Open the books, and keep them until the end."""
         try:
-            await world.hypercall(WatchReservations(self._parameters.ring_size))
-            await self._read_everything(world)
+            await self._open(world)
             while True:
                 await world.next_event()
                 await self._read_ring(world)
@@ -96,6 +96,11 @@ class Accountant(Scheme):
     def notes(self) -> dict[str, Any]:
         """How much it read, and how far behind it was."""
         return dict(self._figures)
+
+    async def _open(self, world: CountingWorld) -> None:
+        """The ring first, so that no change after the reading is missed."""
+        await world.hypercall(WatchReservations(self._parameters.ring_size))
+        await self._read_everything(world)
 
     async def _read_everything(self, world: CountingWorld) -> None:
         domains, _ = await read_domains(world)
@@ -111,6 +116,9 @@ class Accountant(Scheme):
         waiting = 1
         while waiting:
             reply = await world.hypercall(ReadReservations(self._parameters.batch))
+            if reply.ret == -Errno.ENOENT:  # it was full, and had to make room for another toolstack's
+                await self._open(world)
+                return
             if not isinstance(reply.value, ReservationChanges):
                 raise LaunchRefusedError(f"the ring answered {reply.ret}", reply.last)
             waiting = reply.value.waiting

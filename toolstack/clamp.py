@@ -196,6 +196,13 @@ class Clamp(Scheme):
                 await flush(launch.world, lacking)
 
     async def _restore(self, launch: Launch) -> None:
+        """Limits first, then the thaw: that too when a limit could not be put back."""
+        try:
+            await self._restore_limits(launch)
+        finally:
+            await self._freeze.let_go(launch.world, launch.order.order)
+
+    async def _restore_limits(self, launch: Launch) -> None:
         was_promised = self._promised.remove(launch)
         share = self._shares.pop(launch.order.order, {})
         if not self._promised:
@@ -204,7 +211,6 @@ class Clamp(Scheme):
             await self._limits.apply(launch.world, _added(self._limits.cuts, share, -1))
         elif was_promised:
             await self._refit(launch)
-        await self._freeze.let_go(launch.world, launch.order.order)
 
     async def _refit(self, launch: Launch) -> None:
         """The cuts that the launches still under way need now, as far as headroom goes."""

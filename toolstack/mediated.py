@@ -24,7 +24,7 @@ from hypervisor.public.units import Commit, Pages
 from hypervisor.public.world import CancelledError
 from toolstack.in_turn import InTurn
 from toolstack.interface import CountingWorld, Launch, LaunchRefusedError, Scheme, parse_parameters, read_host
-from toolstack.promises import Promises
+from toolstack.promises import Promises, still_to_take
 
 
 class MediatedParameters(Struct, frozen=True, forbid_unknown_fields=True):
@@ -34,6 +34,9 @@ class MediatedParameters(Struct, frozen=True, forbid_unknown_fields=True):
     """Free memory that guests are never allowed to take. Range: 0 to 16384 pages."""
     reread: bool = True
     """Before a no, look at free memory again: guests give pages back unasked. Range: true, false."""
+    take_over: bool = False
+    """Take mediation from another toolstack that has it: for one started in the place of one that was
+    killed, whose guests still wait. Range: true, false."""
 
 
 class Mediated(Scheme):
@@ -61,8 +64,9 @@ class Mediated(Scheme):
         return True
 
     async def release(self, launch: Launch) -> None:
-        """The promise is over."""
-        self._promises.remove(launch)
+        """The promise is over, and what it did not take of it anybody may have."""
+        if self._promises.remove(launch):
+            self._unpromised += still_to_take(launch)
 
     async def _admit(self, launch: Launch) -> None:
         await self._look(launch.world)
@@ -74,9 +78,10 @@ class Mediated(Scheme):
 
     async def serve(self, world: CountingWorld) -> None:
         """Be asked until the end; whoever waits then is let go."""
-        reply = await world.hypercall(Mediate(True))
+        reply = await world.hypercall(Mediate(True, self._parameters.take_over))
         if reply.ret < 0:
-            raise RuntimeError(f"{errno_name(reply.ret)} from Mediate: another toolstack is in the middle")
+            text = "another toolstack is in the middle: if it is dead, set scheme.mediated.take_over=true"
+            raise RuntimeError(f"{errno_name(reply.ret)} from Mediate: {text}")
         try:
             while True:
                 event = await world.next_event()
@@ -103,7 +108,9 @@ class Mediated(Scheme):
         if allow:
             self._allowed[event.ticket] = event.pages  # on record before it can begin
         self._figures["growths allowed" if allow else "growths denied"] += 1
-        await world.hypercall(AnswerGrowth(event.ticket, allow))
+        reply = await world.hypercall(AnswerGrowth(event.ticket, allow))
+        if reply.ret < 0:
+            self._allowed.pop(event.ticket, None)  # the guest died while it waited: it will not finish
 
     async def _look(self, world: CountingWorld) -> None:
         host, self._as_of = await read_host(world)

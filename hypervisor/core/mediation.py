@@ -50,7 +50,7 @@ def mediate(host: Host, caller: Caller, request: Mediate) -> Steps:
     """Become the mediator, or stop being it."""
     yield step("mediate", writes=(MEDIATION,))
     mediation = host.mediation
-    if mediation.mediator is not None and mediation.mediator != caller:
+    if mediation.mediator not in (None, caller) and not request.take_over:
         return Result(-Errno.EBUSY)
     mediation.mediator = caller if request.on else None
     for ticket, (waiting, pages) in tuple(mediation.undecided.items()):

@@ -17,9 +17,9 @@ from hypervisor.public.errors import Errno
 
 MOST_RINGS: Final = 16
 MOST_CHANGES: Final = 1 << 20
+"""Largest ring."""
 MOST_READ: Final = 1 << 15
 """Changes in one answer, which must fit into one message."""
-"""Largest ring."""
 
 
 def note_change(host: Host, domain: Domain) -> None:
@@ -43,10 +43,18 @@ def watch_reservations(host: Host, caller: Caller, request: WatchReservations) -
     host.rings.pop(caller, None)
     if request.size == 0:
         return Result(0)
-    if len(host.rings) >= MOST_RINGS:
+    if len(host.rings) >= MOST_RINGS and not _drop_unread(host):
         return Result(-Errno.ENOMEM)
     host.rings[caller] = ReservationRing(min(request.size, MOST_CHANGES))
     return Result(0)
+
+
+def _drop_unread(host: Host) -> bool:
+    """Room for one more: rings that a killed toolstack left fill up and lose all that comes."""
+    owner, ring = max(host.rings.items(), key=lambda one: one[1].lost)
+    if ring.lost:
+        del host.rings[owner]
+    return ring.lost > 0
 
 
 def read_reservations(host: Host, caller: Caller, request: ReadReservations) -> Steps:

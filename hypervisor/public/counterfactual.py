@@ -24,7 +24,8 @@ class WatchReservations(Struct, frozen=True, array_like=True, forbid_unknown_fie
     """P4, not in Xen: have every change of a domain's tot_pages put into a ring of the caller's own.
 
     A ring that is full loses what comes, and counts it. `RingEvent` says once that it is no longer empty.
-    Asking again empties it. Answers 0; ENOMEM when the host has too many rings.
+    Asking again empties it. Where the host has all the rings it can have, the one that has lost most goes:
+    nobody reads it, its toolstack was killed or is of no use. Answers 0; ENOMEM when none has lost any.
     """
 
     size: U32  # in: changes that the ring holds; 0 stops
@@ -44,10 +45,12 @@ class Mediate(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, 
 
     populate_physmap and increase_reservation of an unprivileged caller raise `GrowthEvent` and wait for
     `AnswerGrowth`. Off: whoever waits is allowed. On again: raises the events of all who wait once more.
-    Answers 0; EBUSY when another toolstack mediates.
+    Answers 0; EBUSY when another toolstack mediates, unless its place is to be taken: Xen cannot tell a
+    toolstack that was killed from one that thinks.
     """
 
     on: bool  # in
+    take_over: bool = False  # in: end what another toolstack has begun
 
 
 class AnswerGrowth(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=DOMCTL | 0xF4):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice, repeat
 from random import Random
 
@@ -71,7 +72,8 @@ def _azure(table: ArrivalsTable, duration: float, rng: Random) -> Iterator[Arriv
     assert table.trace is not None, "the scenario's own check"
     length = duration if table.length is None else table.length
     thinning = Thinning(keep=table.batch_fraction, batch_pages=table.batch_memory_cap)
-    return azure(table.trace, rng, thinning, start=table.start, length=length)
+    launches = azure(table.trace, rng, thinning, start=table.start, length=length)
+    return (replace(one, pages=max(1, round(one.pages * table.scale))) for one in launches)
 
 
 def _listed(table: ArrivalsTable) -> Iterator[Arrival]:

@@ -24,7 +24,7 @@ from launch.compare.choice import Choice, parse_choice
 from launch.compare.folder import open_comparison
 from launch.compare.report import TOO_FEW, Comparison
 from launch.compare.run import DOCUMENT, compare_variants
-from launch.compare.variants import Variant, parse_sweep, variants
+from launch.compare.variants import Variant, parse_sweeps, said_of_the_sweep, variants
 from launch.errors import UsageError
 from launch.scenario.load import load_scenario
 from launch.scenario.world import check_behaviour, check_traces
@@ -33,7 +33,9 @@ from launch.simulate.run import check_simulation
 SweepOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--sweep", metavar="KEY=V,V", help="Compare every value, as scheme.clamp.cuts=equal,proportional."
+        "--sweep",
+        metavar="KEY=V,V",
+        help="Compare every value, as scheme.clamp.cuts=equal,proportional; documented: those worth trying.",
     ),
 ]
 RepeatsOption = Annotated[int, typer.Option(min=1, metavar="N", help="Repeats, each with seeds of its own.")]
@@ -63,8 +65,8 @@ def compare(
     json: JsonOption = False,
 ) -> None:
     """Compare schemes in virtual time, or for real. A second call goes on where one was interrupted."""
-    sweeps = [parse_sweep(text) for text in sweep or ()]
     base = load_scenario(scenario, sets or (), seed, scheme_names(scheme))
+    sweeps = parse_sweeps(sweep or (), base.scenario.schemes)
     found = variants(scenario, sets or (), seed, base.scenario.schemes, sweeps)
     for one in found:
         _check(one, real)
@@ -82,6 +84,8 @@ def compare(
             advance=lambda text: bar.update(task, advance=1, description=text),
         )
     shown = comparison if choice is None else _best(comparison, choice)
+    if choice is not None and not json:
+        Console(highlight=False).print(comparison.settings(choice))
     _show(shown, json)
     if not json:
         print(folder / DOCUMENT)
@@ -91,9 +95,10 @@ def compare(
 
 
 def _check(variant: Variant, real: bool) -> None:
-    check_traces(variant.loaded)
-    check_behaviour(variant.loaded)
-    (check_run if real else check_simulation)(variant.loaded)
+    with said_of_the_sweep(variant.settings):
+        check_traces(variant.loaded)
+        check_behaviour(variant.loaded)
+        (check_run if real else check_simulation)(variant.loaded)
 
 
 def _workers(jobs: str) -> int:

@@ -36,6 +36,9 @@ from launch.simulate.hosts_run import run_virtual_hosts
 from launch.summary import summarise
 from launch.trust import distrust, lags_of, time_scale
 
+HARM: Final = "harm_pages"
+HARM_OF: Final = ("falsely_refused_pages", "pages_discarded", "pages_swapped")
+"""What a decision can do wrong: launches falsely refused, builds thrown away, pages swapped."""
 CELLS: Final = "cells"
 OVER_HOSTS: Final = "over_hosts."
 """How figures over several hosts begin."""
@@ -115,6 +118,7 @@ class _Ran:
         leftovers = [line for one in self.results for line in one.leftovers]
         # Both know admitted and oom_kills, and mean the same by them; the judge rounds what it charges.
         found = {**flat(figures(self.judgements)), **flat(summarise(launches, reports, leftovers))}
+        found[HARM] = sum(found[name] or 0.0 for name in HARM_OF)
         over = {} if self.over_hosts is None else flat(self.over_hosts)
         return {**found, **{f"{OVER_HOSTS}{name}": value for name, value in over.items()}}
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
 from rich.table import Table
 
-from launch.compare.cell import OVER_HOSTS, Cell
+from launch.compare.cell import HARM, OVER_HOSTS, Cell
 from launch.compare.choice import Choice
 from launch.compare.statistics import CONFIDENCE, FEW, Difference, Estimate, difference, estimate
 from launch.errors import UsageError
 
 SHOWN: Final = (
+    (HARM, "harm: the next three (pages)"),
+    ("falsely_refused_pages", "false refusals (pages)"),
+    ("pages_discarded", "failed builds (pages)"),
+    ("pages_swapped", "pages swapped"),
     ("admitted", "admitted"),
     ("failed_late", "failed late"),
     ("false_refusals", "false refusals"),
@@ -24,7 +29,6 @@ SHOWN: Final = (
     ("wasted_page_seconds", "wasted page-seconds"),
     ("refused_while_free", "pages refused to guests while free"),
     ("refused_without", "pages refused to guests with none free"),
-    ("pages_swapped", "pages swapped"),
     ("oom_kills", "OOM kills"),
     ("gini_refused", "Gini of refused pages"),
     ("moved_in_windows", "pages moved in decision windows"),
@@ -38,6 +42,16 @@ SHOWN: Final = (
 )
 
 
+SETTINGS_SHOWN: Final = MappingProxyType(
+    {
+        "admitted": "admitted",
+        "falsely_refused_pages": "falsely refused",
+        "pages_discarded": "failed builds",
+        "pages_swapped": "swapped",
+        "oom_kills": "OOM kills",
+    }
+)
+"""Of every setting; pages but for the first and the last."""
 TOO_FEW: Final = "--best chooses on one half of the repeats and shows the other: --repeats 2 at least"
 
 
@@ -92,7 +106,7 @@ class Comparison:
         The setting that did best on some seeds did so partly by luck; on others it shows what it is worth.
         UsageError with fewer than two repeats.
         """
-        repeats = sorted({repeat for column in self.columns for repeat in column.cells})
+        repeats = self._repeats()
         chosen_on, shown_on = [one for one in repeats if one % 2], [one for one in repeats if not one % 2]
         if not chosen_on or not shown_on:
             raise UsageError(TOO_FEW)
@@ -103,6 +117,27 @@ class Comparison:
                 chosen[column.scheme] = column
         heading = f"{self.heading}, each at its {choice}: chosen on odd repeats, shown on even ones"
         return Comparison(heading, [one.of(shown_on) for one in chosen.values()], choice=choice)
+
+    def settings(self, choice: Choice) -> Table:
+        """A row for each setting of each scheme, means over all repeats; > marks the one that was chosen."""
+        chosen = {column.name for column in self.best(choice).columns}
+        caption = f"> the best of its scheme: {choice} on odd repeats (first column), even ones beside it"
+        table = Table(title=f"{self.heading}: every setting", caption=caption, title_justify="left")
+        table.caption_justify = "left"
+        table.add_column("", no_wrap=True)
+        odd, even = ([number for number in self._repeats() if number % 2 == rest] for rest in (1, 0))
+        for title in ("odd", "even", *SETTINGS_SHOWN.values()):
+            table.add_column(title, justify="right")
+        for column in self.columns:
+            values = [column.of(odd).mean(choice.figure), column.of(even).mean(choice.figure)]
+            values += [column.mean(figure) for figure in SETTINGS_SHOWN]
+            mark = "> " if column.name in chosen else "  "
+            cells = ("-" if value is None else _number(value) for value in values)
+            table.add_row(f"{mark}{column.name}", *cells)
+        return table
+
+    def _repeats(self) -> list[int]:
+        return sorted({repeat for column in self.columns for repeat in column.cells})
 
     def difference(self, column: Column, figure: str) -> Difference | None:
         """To the first column."""

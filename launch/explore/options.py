@@ -16,6 +16,7 @@ from launch.explore.schedule import Kept, read
 from launch.explore.schedulers import PctScheduler, RandomScheduler, ReplayScheduler, Scheduler
 from launch.explore.search import Budget
 from launch.explore.small_world import Setting, SmallWorld
+from launch.scenario.at_once import schemes_at_once
 from toolstack.interface import Scheme
 from toolstack.registry import SchemeError, make_scheme, objection, scheme_class
 
@@ -102,6 +103,9 @@ def _number(key: str, value: str) -> int:
 
 
 def _check_scheme(name: str, parameters: Mapping[str, str | int], release: str) -> None:
+    if len(schemes_at_once(name)) > 1:
+        shared = "toolstacks of a small world share one scheme: name one (claimlab simulate runs several)"
+        raise UsageError(f"--scheme {name}: {shared}")
     try:
         text = objection(make_scheme(name, parameters), release)
     except SchemeError as error:

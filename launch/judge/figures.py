@@ -27,6 +27,7 @@ class Figures(Struct, frozen=True):
     fitted: int  # of these, fitted at the decision
     false_refusals: int
     fitted_at_first: int  # refused: fitted at the decision, not throughout
+    falsely_refused_pages: Pages  # asked for by launches that were refused and fitted throughout
     false_grants: int
     overtaken: int
     late_failures: int
@@ -63,6 +64,9 @@ def figures(hosts: Sequence[HostJudgement]) -> Figures:
         fitted=sum(fit.at_decision for fit in fits),
         false_refusals=_count(launches, Judgement.FALSE_REFUSAL),
         fitted_at_first=_count(launches, Judgement.FITTED_AT_FIRST),
+        falsely_refused_pages=sum(
+            launch.pages for launch in launches if launch.judgement is Judgement.FALSE_REFUSAL
+        ),
         false_grants=_count(launches, Judgement.FALSE_GRANT),
         overtaken=_count(launches, Judgement.OVERTAKEN),
         late_failures=sum(launch.failure is not None for launch in launches),

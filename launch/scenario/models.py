@@ -122,6 +122,7 @@ class ArrivalsTable(Table):
     length: PositiveSeconds | None = None  # azure: seconds in the window; None is the scenario's duration
     batch_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0  # azure: share of batches kept whole
     batch_memory_cap: PositiveSize | None = None  # azure: larger batches are left out
+    scale: Annotated[float, Field(gt=0, le=1)] = 1.0  # azure: sizes times this, to keep a run small
     limit: Count | None = None  # no more launches than this, whatever the kind
 
 

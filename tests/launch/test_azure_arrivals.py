@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -12,6 +13,8 @@ import pytest
 from guests.traces.errors import TraceError
 from launch.arrivals.arrival import Arrival
 from launch.arrivals.azure import Thinning, azure
+from launch.cluster.arrivals import plan_arrivals
+from launch.scenario.load import load_scenario
 
 GIB = 262_144
 ALL = Thinning()
@@ -197,3 +200,14 @@ def test_impossible_parameters_are_refused(folder: Path) -> None:
         Thinning(keep=0)
     with pytest.raises(ValueError, match="window"):
         azure(folder, Random(1), ALL, length=0)
+
+
+def test_a_scenario_may_scale_the_sizes(folder: Path) -> None:
+    """arrivals.scale leaves moments, lifetimes and batches alone, and every size is that part of the VM's."""
+    sets = ("host.memory=1TiB", "arrivals.kind=azure", f"arrivals.trace={folder}", "duration=4000000")
+    whole, part = (
+        plan_arrivals(load_scenario("default", [*sets, f"arrivals.scale={scale}"]).scenario, 1)
+        for scale in (1, 0.0625)
+    )
+    assert len(whole) > 3
+    assert [replace(one, pages=round(one.pages / 16)) for one in whole] == list(part)

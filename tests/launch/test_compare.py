@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -13,19 +14,21 @@ import msgspec
 import numpy as np
 import pytest
 from msgspec.structs import replace
+from rich.console import Console
 from scipy import stats
 
 from hypervisor.public.lag import Lag
 from hypervisor.public.orders import Stage
 from launch.build import build
 from launch.cluster.host_plan import HostResult
+from launch.commands.compare import compare
 from launch.compare.cell import Cell, Task, distrusted, run_cell
 from launch.compare.choice import parse_choice
 from launch.compare.folder import HEADER, open_comparison
 from launch.compare.report import Column, Comparison
 from launch.compare.run import fold
 from launch.compare.statistics import difference, estimate
-from launch.compare.variants import parse_sweep, variants
+from launch.compare.variants import documented, parse_sweep, parse_sweeps, variants
 from launch.errors import UsageError
 from launch.judge.figures import figures
 from launch.launches import fold as launches_of
@@ -33,6 +36,7 @@ from launch.scenario.load import load_scenario
 from launch.summary import summarise
 from tests.launch.cluster_runs import begin, claimlab, wait_until
 from tests.launch.journals import HandMade
+from toolstack.registry import make_scheme, scheme_class
 
 TINY = """
 name = "tiny"
@@ -70,6 +74,7 @@ builder = "hvm-4.17"
 pages_per_second = 8000
 """
 """About 176 MiB are free: of three builds of 80 MiB two fit."""
+TRUTHS = ("true", "false")
 
 
 @pytest.fixture
@@ -157,6 +162,12 @@ def test_a_sweep_makes_a_column_of_every_value(scenario: Path) -> None:
     assert [one.loaded.scenario.guests.count for one in both] == [1, 2, 1, 2]
     with pytest.raises(UsageError, match="a parameter of none of claim"):
         variants(str(scenario), (), None, ("claim",), [parse_sweep("scheme.clamp.cuts=equal")])
+    with pytest.raises(UsageError, match="--sweep nosuch: unknown key"):
+        variants(str(scenario), (), None, ("claim",), [parse_sweep("nosuch=1,2")])
+    with pytest.raises(UsageError, match=r"--sweep scheme\.clamp\.nosuch: scheme 'clamp'"):
+        compare(str(scenario), "clamp", sweep=["scheme.clamp.nosuch=1"])
+    with pytest.raises(UsageError, match="--set nosuch: unknown key"):
+        variants(str(scenario), ("nosuch=1",), None, ("claim",), [parse_sweep("guests.count=1,2")])
     for bad in ("cuts", "=1", "cuts=", "cuts=a,,b"):
         with pytest.raises(UsageError, match="KEY=VALUE"):
             parse_sweep(bad)
@@ -194,6 +205,34 @@ def test_what_is_best_depends_on_the_figure() -> None:
             parse_choice(bad)
 
 
+def test_the_documented_sweep_is_made_of_parameters_that_schemes_have() -> None:
+    """Every value is accepted, the scheme's own default is among them, and it concerns that scheme alone."""
+    swept = {one.key: one.values for one in documented()}
+    for key, values in swept.items():
+        _, scheme, name = key.split(".")
+        found = scheme_class(scheme).parameters
+        assert found is not None
+        default = next(one.default for one in msgspec.structs.fields(found) if one.name == name)
+        assert str(default).lower().removesuffix(".0") in values, key
+        for value in values:
+            make_scheme(scheme, {name: json.loads(value) if value.isdigit() or value in TRUTHS else value})
+    only = parse_sweeps(["documented", "guests.count=1,2"], ["static", "claim"])
+    assert [one.key for one in only] == ["scheme.static.overcommit_percent", "guests.count"]
+
+
+def test_every_setting_is_a_row_and_the_chosen_one_is_marked() -> None:
+    """What a sweep tried is shown with both halves of its repeats."""
+    found = swept("harm_pages", a1=[5.0, 50.0], a2=[1.0, 10.0], b1=[7.0, 70.0])
+    lines = io.StringIO()
+    Console(file=lines, width=150).print(found.settings(parse_choice("harm_pages")))
+    rows = [line.strip("│ ").split("│") for line in lines.getvalue().splitlines() if line.startswith("│")]
+    assert [[cell.strip() for cell in row[:3]] for row in rows] == [
+        ["a1", "5", "50"],
+        ["> a2", "1", "10"],
+        ["> b1", "7", "70"],
+    ]
+
+
 def test_a_comparison_begun_by_another_version_is_refused(scenario: Path, tmp_path: Path) -> None:
     """Cells of other code, or of nobody knows which, are not mixed in; the line names the cure."""
     out = tmp_path / "out"
@@ -212,6 +251,8 @@ def test_a_run_whose_timings_cannot_be_trusted_gives_no_figure(scenario: Path, t
     task = Task(tmp_path, only, 1, real=False)
     cell = run_cell(task)
     assert task.finished() == cell and not cell.distrust
+    parts = ("falsely_refused_pages", "pages_discarded", "pages_swapped")
+    assert cell.figures["harm_pages"] == sum(cell.figures[name] or 0 for name in parts)
     late = HostResult(lags={"hypervisor": Lag(0.2, 0.3)})
     assert "hypervisor woke up" in distrusted(only.loaded.scenario, [HostResult(), late])
     task.path.write_bytes(msgspec.json.encode(replace(cell, distrust="too loaded")))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from launch.cli import main
+from launch.errors import UsageError
 from launch.explore.blueprint import Blueprint
 from launch.explore.execution import Execution
 from launch.explore.interleaving import interleaving
@@ -130,3 +131,9 @@ def test_repeated_steps_are_counted() -> None:
     long = next(row.what for row in rows if row.operation == "populate domain 2: 512 x order 0")
     assert long.endswith("(268 x (take, assign), take)")
     assert rows[-1].untrue.startswith("late failure")
+
+
+def test_a_small_world_has_one_scheme() -> None:
+    """Schemes at once are for scenarios: said so, not that there is no such scheme."""
+    with pytest.raises(UsageError, match=r"share one scheme: name one"):
+        asked("toctou", "claim+clamp", ())

@@ -176,6 +176,53 @@ def test_a_guest_that_dies_waiting_leaves_no_ticket_behind() -> None:
     assert lab.host.simulator.stuck() == []
 
 
+def test_a_dead_mediators_place_can_be_taken() -> None:
+    """Guests of a mediator that was killed wait; whoever takes its place is asked, and answers them."""
+    lab = VirtualToolstack(Naive({}))
+    guest, _ = lab.host.build(8 * MIB, 16 * MIB)
+    dead = lab.host.simulator.world(0, 99, lab.world.rng)
+    assert ask(lab, dead, Mediate(True)).ret == 0
+    growth = guest.hypercall(PopulatePhysmap(DOMID_SELF, ((9 * MIB, 5),)))
+    for take_over, done in ((False, False), (True, True)):
+        heir = VirtualToolstack(Mediated({"take_over": take_over}), host=lab.host, name=78 + take_over)
+        lab.run(lab.host.now + 1.0)
+        assert growth.done() is done
+        heir.dismiss()
+        leftovers = heir.service.farewell().leftovers
+        assert done or "take_over=true" in leftovers[0]
+    assert growth.result().ret == 5
+
+
+def test_what_a_launch_did_not_take_is_given_back_to_guests() -> None:
+    """A build fails early: without a new look guests may have what had been promised to it and no more."""
+    lab = VirtualToolstack(Mediated({"reread": False}))
+    guest, _ = lab.host.build(8 * MIB, 240 * MIB)
+    other, _ = lab.host.build(lab.free - NEED - 8 * MIB, 240 * MIB)
+    order = lab.order()
+    lab.run_until_outcome(order, Stage.ADMITTED)
+    lab.run(lab.host.now + 2.0)
+    assert ask(lab, guest, PopulatePhysmap(DOMID_SELF, ((400 * MIB, 9 * MIB),))).ret == 0
+    lab.kill_domain(next(domid for domid in lab.domids if domid not in (guest.domid, other.domid)))
+    taken = lab.run_until_outcome(order, Stage.FAILED).pages_populated
+    assert 0 < taken < BIG - 16 * MIB
+    assert ask(lab, guest, PopulatePhysmap(DOMID_SELF, ((400 * MIB, 9 * MIB),))).ret == 9 * MIB
+    assert ask(lab, guest, PopulatePhysmap(DOMID_SELF, ((500 * MIB, BIG - taken),))).ret == 0
+
+
+def test_a_ring_that_nobody_reads_makes_room() -> None:
+    """Sixteen rings of killed toolstacks: the seventeenth is refused until one has lost a change."""
+    lab = VirtualToolstack(Naive({}))
+    guest, _ = lab.host.build(8 * MIB, 16 * MIB)
+    worlds = [lab.host.simulator.world(0, 100 + number, lab.world.rng) for number in range(17)]
+    for world in worlds[:16]:
+        assert ask(lab, world, WatchReservations(2 if world is worlds[3] else 64)).ret == 0
+    assert ask(lab, worlds[16], WatchReservations(64)).ret == -Errno.ENOMEM
+    ask(lab, guest, PopulatePhysmap(DOMID_SELF, ((9 * MIB, 3),)))
+    assert ask(lab, worlds[16], WatchReservations(64)).ret == 0
+    assert ask(lab, worlds[3], ReadReservations(2)).ret == -Errno.ENOENT
+    assert ask(lab, worlds[4], ReadReservations(9)).ret == 3
+
+
 @pytest.mark.parametrize(
     "request_", [WatchReservations(8), ReadReservations(8), Mediate(True), AnswerGrowth(1, True)]
 )

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import pytest
 
+from hypervisor.public.domctl import MaxMem
 from hypervisor.public.errors import Errno
 from hypervisor.public.orders import Stage
-from hypervisor.public.requests import Request
+from hypervisor.public.requests import Reply, Request
 from hypervisor.public.tmem import TMEM_EPHEMERAL, TmemNewPool, TmemPutPage
 from hypervisor.public.units import PAGES_PER_MIB, Pages
+from hypervisor.public.world import IndefiniteError, World
 from launch.cluster.leftovers import find_leftovers
 from launch.simulate.sim_world import SimWorld
 from tests.toolstack.virtual_toolstack import BIG, MIB, ReleaseHost, VirtualToolstack
@@ -19,6 +21,7 @@ from toolstack.clamp import Clamp
 from toolstack.interface import LaunchRefusedError
 from toolstack.naive import Naive
 from toolstack.need import need_memory
+from toolstack.service import Service
 from toolstack.tmem_controls import TmemFreeze, flush, freeze, query_freeable, thaw
 
 T = TypeVar("T")
@@ -143,3 +146,36 @@ def test_clamp_with_tmem_controls_needs_a_release_that_has_tmem() -> None:
     """The parameter narrows the releases of the scheme."""
     assert Clamp({}).releases is None
     assert Clamp({"tmem": "freeze"}).releases == ("4.3", "4.12")
+
+
+class LostLimits:
+    """A toolstack's world whose replies to max_mem are lost from a moment on."""
+
+    def __init__(self, world: SimWorld) -> None:
+        self._world = world
+        self.lost = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._world, name)
+
+    async def hypercall(self, request: Request) -> Reply:
+        """As the world's own."""
+        if self.lost and isinstance(request, MaxMem):
+            raise IndefiniteError("the link is gone")
+        return await self._world.hypercall(request)
+
+
+@pytest.mark.rule("T14")
+def test_a_clamp_that_cannot_restore_its_limits_thaws_all_the_same() -> None:
+    """The link is lost when max_pages is to be put back at the end of a build: puts pass from then on."""
+    lab = TmemLab(Clamp({"tmem": "freeze"}))
+    world = LostLimits(lab.world)
+    scheme, said = Clamp({"tmem": "freeze"}), lab.outcomes
+    lab.service = Service(cast(World, world), scheme, said.append, parallel=4, pages_per_second=1024.0)
+    order = lab.order(BIG)
+    lab.run_until_outcome(order, Stage.ADMITTED)
+    assert lab.domain(lab.guest.domid).max_pages < 240 * MIB and lab.put(1) == -Errno.EFROZEN
+    world.lost = True
+    lab.run()
+    assert lab.last(order).stage is Stage.FAILED and "the link is gone" in lab.last(order).reason
+    assert lab.put(2) == 1

@@ -11,7 +11,8 @@ import pytest
 from hypervisor.public.memory import DecreaseReservation
 from hypervisor.public.orders import Stage
 from hypervisor.public.units import DOMID_SELF
-from hypervisor.public.xenstore import StoreWrite
+from hypervisor.public.xenstore import StoreWrite, feature_balloon_path
+from launch.simulate.world import SimWorld
 from tests.toolstack.virtual_toolstack import MIB, ReleaseHost, VirtualToolstack
 from toolstack.interface import Scheme
 from toolstack.ledger import GENERATION
@@ -36,7 +37,7 @@ def test_a_scheme_that_waits_for_memory_is_dated_from_its_last_look(scheme: str)
     need = need_memory("hvm-4.17", SMALL, 1) + (0 if scheme == "lock" else 9 * MIB)
     guest, _ = lab.host.build(lab.free - need // 2, 200 * MIB)
     if scheme == "squeezed":
-        lab.host.control(StoreWrite(f"/local/domain/{guest.domid}/control/feature-balloon", "1"))
+        lab.host.control(StoreWrite(feature_balloon_path(guest.domid), "1"))
     order = lab.order(SMALL)
     lab.run(lab.host.now + 4.0)
     assert not lab.of(order), "it waits"
@@ -59,6 +60,6 @@ def test_an_optimistic_decision_is_dated_from_the_try_that_was_unopposed() -> No
     assert admitted.commit - admitted.sampled < 12
 
 
-async def _decide_for_a_while(world) -> None:  # type: ignore[no-untyped-def]
+async def _decide_for_a_while(world: SimWorld) -> None:
     for number in range(200):
         await world.hypercall(StoreWrite(GENERATION, str(number)))
