@@ -60,6 +60,8 @@ def confirm(experiment: Experiment, virtual: Finding, say: Say = lambda _: None)
     for cell in _cells(experiment, experiment.real):
         say(f"{experiment.id} with processes: {experiment.x} {cell.x:g}, {cell.arm}, seed {cell.seed}")
         figures, complaint = run_real(cell, experiment.real)
+        if figures is None:
+            return Confirmation(Confirmed.REFUSED, Finding(Verdict.UNKNOWN, ()), complaint)
         found[cell.x, cell.arm, cell.seed] = figures
         complaints += [complaint] if complaint else []
     finding = find(experiment, found)
@@ -88,18 +90,18 @@ def _agree(experiment: Experiment, virtual: Finding, real: Finding) -> bool:
     return all(known.get(one.x, one.standing) is side(question, one.measured) for one in real.points)
 
 
-def run_real(cell: Cell, real: Real) -> tuple[Figures, str]:
-    """Figures of one run with processes, and why they cannot be trusted, or ""."""
+def run_real(cell: Cell, real: Real) -> tuple[Figures | None, str]:
+    """Figures of one run with processes, and why they cannot be trusted, or "". An invalid run has none."""
     scenario = scenario_of(cell)
     plan = plan_of(cell, scenario)
     with tempfile.TemporaryDirectory(prefix="claimlab-debate-") as name:
         results = Results(Path(name))
         scheme = scenario.schemes[0]
         result = run_host(plan, scheme, results, lambda _: None)
+        if result.violations:
+            return None, f"the run is invalid: {result.violations[0]}"
         folder = results.host_directory(scheme, plan.repeat, scenario.host.name)
         figures = _figures(cell, plan, result, folder)
-    if result.violations:
-        return figures, f"the run is invalid: {result.violations[0]}"
     scale = time_scale(scenario) if real.scale is None else real.scale
     return figures, distrust(lags_of(result), scenario.speed, scale) or ""
 

@@ -92,6 +92,15 @@ class Jitter(Struct, frozen=True, forbid_unknown_fields=True):
     phases: float = 0.0  # periods: and each by up to that much more
 
 
+class Premise(Struct, frozen=True, forbid_unknown_fields=True):
+    """What must be so in every run of an arm (the control's aside), or the question asked is another one."""
+
+    arm: str
+    figure: str
+    equals: float
+    per: str = ""
+
+
 class Arm(Struct, frozen=True, forbid_unknown_fields=True):
     """One way to do it."""
 
@@ -142,6 +151,7 @@ class Experiment(Struct, frozen=True, forbid_unknown_fields=True):
     seeds: int = 20
     quick_seeds: int = 6
     jitter: Jitter = Jitter()
+    premise: Premise | None = None
     measure: str = ""  # "module:function" that gives a cell's figures instead of a virtual run
     real: Real | None = None
     about: str = ""  # how to read the verdict

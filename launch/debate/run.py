@@ -76,6 +76,7 @@ class Outcome:
             "threshold": {"above": one.question.above, "below": one.question.below},
             "reason": one.question.reason,
             "verdict": self.verdict.value,
+            "why": finding.why,
             "deterministic": finding.deterministic,
             "expected": self.experiment.control.verdict.value if self.setting.control else None,
             "boundary": None if finding.boundary is None else list(finding.boundary),
@@ -122,7 +123,9 @@ def hold(experiment: Experiment, setting: Setting, tell: Tell = lambda _: None) 
     for cell, (figures, spent) in _run(cells, setting.jobs, tell):
         found[cell.x, cell.arm, cell.seed] = figures
         cpu_s += spent
-    return Outcome(experiment, setting, find(experiment, found), len(cells), cpu_s=cpu_s)
+    return Outcome(
+        experiment, setting, find(experiment, found, control=setting.control), len(cells), cpu_s=cpu_s
+    )
 
 
 def _timed(cell: Cell) -> tuple[Figures, float]:

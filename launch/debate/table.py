@@ -30,6 +30,8 @@ def _claim(one: Outcome) -> Iterator[str]:
     experiment = one.experiment
     yield f"{experiment.title} ({experiment.by}; Xen {experiment.release})"
     yield _verdict(one)
+    if one.finding.why:
+        yield one.finding.why
     if one.setting.control:
         wanted = experiment.control.verdict.value
         yield f"control: {experiment.control.about}"

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from math import isclose
 from statistics import linear_regression
+from typing import Final
 
 from launch.compare.statistics import Estimate, estimate
-from launch.debate.experiment import Experiment, Kind, Question, Verdict
+from launch.debate.experiment import Experiment, Kind, Premise, Question, Verdict
 from launch.debate.figures import Figures, asked
 
+NOISE: Final = 1e-6
+"""Relative, for 1 and more: nearer than that is the same figure; they are rounded to a microsecond."""
 Cells = Mapping[tuple[float, str, int], Figures]
 """(x, arm, seed) -> figures."""
 
@@ -66,6 +70,8 @@ class Finding:
     boundary: tuple[float, float] | None = None
     """The two points of the sweep between which it changes."""
     slope: Measured | None = None
+    why: str = ""
+    """Why nothing can be said, where the experiment's premise is not kept."""
 
     @property
     def deterministic(self) -> bool:
@@ -74,9 +80,27 @@ class Finding:
         return bool(known) and all(one.scatter is Scatter.DETERMINISTIC for one in known)
 
 
-def find(experiment: Experiment, cells: Cells) -> Finding:
-    """Answer the experiment's question from its cells."""
-    question = experiment.question
+def find(experiment: Experiment, cells: Cells, *, control: bool = False) -> Finding:
+    """Answer the experiment's question from its cells, or its control's."""
+    broken = None if control else _broken(experiment.premise, cells)
+    found = _answer(experiment.question, cells)
+    return found if broken is None else replace(found, verdict=Verdict.UNKNOWN, boundary=None, why=broken)
+
+
+def _broken(premise: Premise | None, cells: Cells) -> str | None:
+    """One line about the first run that breaks the premise."""
+    if premise is None:
+        return None
+    name = premise.figure + (f" / {premise.per}" if premise.per else "")
+    for (x, arm, seed), found in sorted(cells.items(), key=lambda one: one[0]):
+        if arm == premise.arm:
+            value = asked(found, premise.figure, premise.per)
+            if value is None or not isclose(value, premise.equals, abs_tol=NOISE):
+                return f"at {x:g} with {arm}, seed {seed}, {name} is {value}, and must be {premise.equals:g}"
+    return None
+
+
+def _answer(question: Question, cells: Cells) -> Finding:
     xs = sorted({x for x, _, _ in cells})
     values = {x: list(_values(question, cells, x)) for x in xs}
     points = tuple(_point(question, x, values[x], _seed_matters(cells, x)) for x in xs)
@@ -118,10 +142,11 @@ def _point(question: Question, x: float, values: Sequence[float], seed_matters: 
 def _measured(values: Sequence[float], seed_matters: bool) -> Measured:
     """At least one value. An interval of no width would say more than is known: there is none then."""
     interval = estimate(values)
-    if interval.low is None or interval.low != interval.high:
+    still = interval.low is not None and max(values) - min(values) <= NOISE * max(1.0, abs(interval.mean))
+    if not still:
         return Measured(interval, Scatter.VARIES)
-    still = Estimate(interval.mean, None, None, interval.count)
-    return Measured(still, Scatter.ALIKE if seed_matters else Scatter.DETERMINISTIC)
+    mean = Estimate(interval.mean, None, None, interval.count)
+    return Measured(mean, Scatter.ALIKE if seed_matters else Scatter.DETERMINISTIC)
 
 
 def side(question: Question, measured: Measured | None) -> Standing:

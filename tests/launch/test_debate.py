@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from io import StringIO
+
 import msgspec
 import pytest
+from rich.console import Console
 
 from launch.debate.cells import Cell, cells_of, plan_of, scenario_of
 from launch.debate.experiment import (
@@ -12,12 +15,15 @@ from launch.debate.experiment import (
     Experiment,
     Kind,
     Point,
+    Premise,
     Question,
     Verdict,
     experiment,
     experiments,
 )
 from launch.debate.figures import asked
+from launch.debate.run import Outcome, Setting
+from launch.debate.table import table
 from launch.debate.verdict import Cells, Scatter, Standing, find
 from launch.errors import UsageError
 
@@ -102,6 +108,27 @@ def test_what_does_not_scatter_has_no_interval() -> None:
         assert found.deterministic is (scatter is Scatter.DETERMINISTIC)
     one = find(example(), {key: found for key, found in still.items() if key[2] == 1})
     assert one.verdict is Verdict.UNKNOWN  # one seed scatters never
+
+
+def test_a_broken_premise_leaves_the_verdict_unknown() -> None:
+    """A run in which the question is another one decides nothing, and is named; a control has no premise."""
+    one = msgspec.structs.replace(example(), premise=Premise("b", "pain", 1.0))
+    kept = cells(2.0, 2.0, 2.0, 2.0)
+    assert find(one, kept).verdict is Verdict.HOLDS
+    broken = {**kept, (3, "b", 2): {"pain": 0.5}}
+    found = find(one, broken)
+    assert found.verdict is Verdict.UNKNOWN and found.why.startswith("at 3 with b, seed 2, pain is 0.5")
+    assert find(one, broken, control=True).verdict is Verdict.HOLDS
+
+
+def test_the_table_fits_eighty_columns() -> None:
+    """Nothing is cut off: long claims and figures are folded."""
+    outcomes = [Outcome(one, Setting(), find(example(), cells(0.0, 0.5, 2.0, 2.0)), 40) for one in ALL]
+    console = Console(width=80, file=StringIO(), record=True)
+    console.print(table(outcomes))
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= 80 and not any("\N{HORIZONTAL ELLIPSIS}" in line for line in lines)
+    assert sum("3: 2 [1.8, 2.2]" in line for line in lines) == len(ALL)
 
 
 def test_a_figure_that_there_is_none_of_is_an_error() -> None:

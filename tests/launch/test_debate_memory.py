@@ -28,9 +28,9 @@ def test_an_experiment_and_its_control_come_to_different_verdicts(name: str, see
 
 
 def test_a_clamp_takes_a_round_trip_for_each_domain() -> None:
-    """Over links of 500 us the window is a millisecond for each of 32 domains, and three for the rest."""
+    """Over links of 500 to 600 us the window is 1.1 ms for each of 32 domains, thrice that for the rest."""
     window = run_cell(cell("H3", 32, "slow"))["window_p50_s"]
-    assert window == pytest.approx(0.035, abs=0.0011)
+    assert window == pytest.approx(0.0385, abs=0.0015)
 
 
 def test_who_all_peak_at_once_gain_nothing_from_claims() -> None:

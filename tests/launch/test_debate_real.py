@@ -18,6 +18,7 @@ def test_processes_answer_in_the_same_figures() -> None:
     real = Real(points=(Point(0.5),), set=("speed=20", "duration=20", "arrivals.count=2"), scale=1e-9)
     one = msgspec.structs.replace(experiment("H17"), real=real)
     found, complaint = run_real(Cell(one, 0.5, "mediated", 1, control=False, delay=0.0, real=True), real)
+    assert found is not None
     median = found["populate.p50_ms"]
     assert median is not None and median > 1  # two links of half a millisecond
     assert "too loaded for the timings to be trusted" in complaint

@@ -7,7 +7,7 @@ import pytest
 from launch.debate.experiment import Verdict, experiment, experiments
 from launch.debate.run import Setting, hold
 
-CHEAP = ("H12", "H14b", "H22")
+CHEAP = ("H12", "H14b")
 
 
 def verdict(name: str, *, control: bool) -> Verdict:
