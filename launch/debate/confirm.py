@@ -16,6 +16,7 @@ from launch.debate.experiment import Experiment, Kind, Real, Verdict
 from launch.debate.figures import Figures, needs_judge, run_figures
 from launch.debate.latency import latency_figures, wants_latency
 from launch.debate.verdict import Finding, Standing, find, side
+from launch.errors import UsageError
 from launch.judge.evidence import folder_evidence
 from launch.judge.judge import judge_stream
 from launch.judge.verdict import HostJudgement
@@ -91,7 +92,14 @@ def _agree(experiment: Experiment, virtual: Finding, real: Finding) -> bool:
 
 
 def run_real(cell: Cell, real: Real) -> tuple[Figures | None, str]:
-    """Figures of one run with processes, and why they cannot be trusted, or "". An invalid run has none."""
+    """Figures of one run with processes, and why they cannot be trusted, or "". A failed run has none."""
+    try:
+        return _run_real(cell, real)
+    except UsageError as error:  # on a machine that is too loaded processes do not come up in time
+        return None, f"a run failed: {error}"
+
+
+def _run_real(cell: Cell, real: Real) -> tuple[Figures | None, str]:
     scenario = scenario_of(cell)
     plan = plan_of(cell, scenario)
     with tempfile.TemporaryDirectory(prefix="claimlab-debate-") as name:
