@@ -139,12 +139,14 @@ def plan_of(cell: Cell, scenario: Scenario) -> HostPlan:
 
 def _two_toolstacks(arm: Arm) -> Plugins:
     """The arm's scheme for the first, third ... toolstack that starts, `second` for those between."""
-    turns = partial(_in_turn, cycle((arm.scheme, arm.second)))
+    turns = partial(_in_turn, cycle((arm.scheme, arm.second)), arm.scheme)
     return Plugins({arm.scheme: cast("type[Scheme]", turns)})  # called like a class, nothing else
 
 
-def _in_turn(names: Iterator[str], parameters: Mapping[str, Any]) -> Scheme:
-    return make_scheme(next(names), parameters)
+def _in_turn(names: Iterator[str], first: str, parameters: Mapping[str, Any]) -> Scheme:
+    """The scenario's parameters are the first scheme's; the second has its defaults."""
+    name = next(names)
+    return make_scheme(name, parameters if name == first else {})
 
 
 def _own_measure(cell: Cell) -> Figures:

@@ -12,9 +12,9 @@ from typing import Any
 
 from launch.debate.cells import Cell, cells_of, run_cell
 from launch.debate.confirm import Confirmation, Confirmed
-from launch.debate.experiment import Experiment, Verdict
+from launch.debate.experiment import Experiment, Kind, Verdict
 from launch.debate.figures import Figures
-from launch.debate.verdict import Finding, Measured, find
+from launch.debate.verdict import Finding, Measured, PointFinding, find
 
 Tell = Callable[[int], None]
 """Hears how many cells are done."""
@@ -62,6 +62,10 @@ class Outcome:
         """True for an experiment, and for a control that came out as its file says it must."""
         return not self.setting.control or self.verdict is self.experiment.control.verdict
 
+    def _standing(self, point: PointFinding) -> str | None:
+        """None where the points are not asked one by one."""
+        return point.standing.value if self.experiment.question.kind is Kind.EACH else None
+
     def as_json(self) -> dict[str, Any]:
         """One of `verdicts`."""
         one, finding = self.experiment, self.finding
@@ -83,7 +87,7 @@ class Outcome:
             "x": one.x,
             "slope": _interval(finding.slope),
             "points": [
-                {"x": point.x, "standing": point.standing.value, "interval": _interval(point.measured)}
+                {"x": point.x, "standing": self._standing(point), "interval": _interval(point.measured)}
                 for point in finding.points
             ],
             "about": one.about,

@@ -41,6 +41,12 @@ def test_who_all_peak_at_once_gain_nothing_from_claims() -> None:
     assert static["launches"] == claim["launches"] == 36
 
 
+def test_a_second_toolstack_has_its_own_parameters() -> None:
+    """The clamp's parameters are not given to the toolstack beside it, which only looks at free memory."""
+    found = run_cell(cell("H24", 6, "clamp"))
+    assert found["launches"] and found["built"]
+
+
 def test_sums_of_figures_of_the_judge_need_the_judge() -> None:
     """A figure that is added up from others is the judge's when one of them is."""
     assert needs_judge("refused_fitting")
