@@ -13,7 +13,7 @@ from tests.launch.cluster_runs import write_scenario
 
 TWO = """
 name = "two"
-speed = 10
+speed = 4
 duration = 16
 schemes = ["claim"]
 
