@@ -7,8 +7,9 @@ from pathlib import Path
 from tests.launch.cluster_runs import SMALL, claimlab, summary, write_scenario
 
 NAMES = ("toolstack.squeezed:Squeezed", "toolstack.mediated:Mediated")
-SMALLER = ("host.memory=560MiB", "arrivals.size=64MiB")
-"""Fewer pages, so that the check is quick: about 200 MiB are free, three of four builds fit at the most."""
+SMALLER = ("speed=8", "host.memory=560MiB", "arrivals.size=64MiB")
+"""Slow enough for a busy machine, and few pages, so that the check is quick: about 200 MiB are free, three of
+four builds fit at the most."""
 
 
 def test_daemons_of_rivals_work_and_end_in_real_processes(tmp_path: Path) -> None:
