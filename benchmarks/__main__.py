@@ -12,7 +12,7 @@ from benchmarks.figures import Plan, Row, row
 from benchmarks.mix import recorded
 from benchmarks.report import rich_table, write_json, write_markdown
 
-FIGURES = (
+OTHERS = (
     *wire.FIGURES,
     *multicall.FIGURES,
     *core.FIGURES,
@@ -21,14 +21,13 @@ FIGURES = (
     *simulator.FIGURES,
     *explorer.FIGURES,
     *recording.FIGURES,
-    *check_length.FIGURES,
 )
 HERE = Path(__file__).parent
 
 
 def main() -> None:
     """Measure what is asked for."""
-    names = list(dict.fromkeys(one.name for one in FIGURES))
+    names = list(dict.fromkeys(one.name for one in (*OTHERS, *check_length.figures(quick=False))))
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "--only",
@@ -47,7 +46,7 @@ def main() -> None:
     plan = Plan(1 if options.quick else options.rounds, options.quick)
     console = Console()
     rows: list[Row] = []
-    for figure in FIGURES:
+    for figure in (*OTHERS, *check_length.figures(plan.quick)):
         if not options.only or figure.name in options.only:
             console.print(f"measuring {figure.name}: {figure.figure}", style="dim", highlight=False)
             rows.append(row(figure, plan))

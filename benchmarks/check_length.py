@@ -100,36 +100,44 @@ def mebibytes(one: Checked) -> float:
     return one.mib
 
 
-FIGURES = tuple(
-    figure
-    for number, operations in enumerate(LENGTHS)
-    for figure in (
-        Figure(
-            "check-length",
-            f"check of {operations:,} operations, operations a second of CPU",
-            "a million in a minute",
-            "operations/s",
-            1,
-            partial(rate, number),
-        ),
-        *(
-            Figure(
+def figures(quick: bool) -> tuple[Figure, ...]:
+    """The rows, named after the lengths that are measured."""
+    measured = QUICK if quick else LENGTHS
+    return tuple(
+        figure
+        for number, operations in enumerate(measured)
+        for figure in (_rate_figure(number, operations), *_growth_figures(number, operations, measured[0]))
+    )
+
+
+def _rate_figure(number: int, operations: int) -> Figure:
+    return Figure(
+        "check-length",
+        f"check of {operations:,} operations, operations a second of CPU",
+        "a million in a minute",
+        "operations/s",
+        1,
+        partial(rate, number),
+    )
+
+
+def _growth_figures(number: int, operations: int, shortest: int) -> Iterator[Figure]:
+    """Costs beside those of the shortest."""
+    for what, unit, of in (
+        ("CPU time for each", "us", microseconds),
+        ("memory at the most", "MiB", mebibytes),
+    ):
+        if number:
+            yield Figure(
                 "check-length",
                 f"check of {operations:,} operations, {what}",
-                f"the same with {LENGTHS[0]:,}",
+                f"the same with {shortest:,}",
                 unit,
                 1.1,
                 partial(growth, of, number),
                 at_most=True,
             )
-            for what, unit, of in (
-                ("CPU time for each", "us", microseconds),
-                ("memory at the most", "MiB", mebibytes),
-            )
-            if number
-        ),
-    )
-)
+
 
 if __name__ == "__main__":
     print(json.dumps(asdict(check_here(Path(sys.argv[1]).resolve()))))

@@ -8,7 +8,7 @@ After the header, with times in real nanoseconds of a clock that all processes o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import BinaryIO, Final, NamedTuple
+from typing import Any, BinaryIO, Final, NamedTuple
 
 import msgspec
 
@@ -51,6 +51,10 @@ _INVOKED_HEAD: Final = b"\x96\xa7invoked"
 _RETURNED_HEAD: Final = b"\x96\xa8returned"
 
 
+Entry = tuple[bool, int, DomId, int, int, Any]
+"""(is it an invocation, time, domid, incarnation, seq, requests or (ret, first, last) of each or error)."""
+
+
 class HistoryWriter(StreamWriter):
     """A client's side; a `hypervisor.session.world.HistorySink`. The caller decides when to flush."""
 
@@ -77,16 +81,23 @@ class HistoryReader(StreamReader):
         super().__init__(file, HISTORY_FORMAT, VERSION)
 
     def __iter__(self) -> Iterator[Invoked | Returned]:
+        for invoked, time, domid, incarnation, seq, content in self.entries():
+            if invoked:
+                yield Invoked(time, domid, incarnation, seq, content)
+            elif isinstance(content, str):
+                yield Returned(time, domid, incarnation, seq, (), content)
+            else:
+                yield Returned(time, domid, incarnation, seq, content, None)
+
+    def entries(self) -> Iterator[Entry]:
+        """The same at less cost."""
+        invocation, outcome = _INVOKED.decode, _RETURNED.decode
         for content in self.contents():
             try:
                 if content.startswith(_INVOKED_HEAD):
-                    yield Invoked(*_INVOKED.decode(content)[1:])
+                    yield True, *invocation(content)[1:]
                 elif content.startswith(_RETURNED_HEAD):
-                    _, time, domid, incarnation, seq, outcome = _RETURNED.decode(content)
-                    if isinstance(outcome, str):
-                        yield Returned(time, domid, incarnation, seq, (), outcome)
-                    else:
-                        yield Returned(time, domid, incarnation, seq, outcome, None)
+                    yield False, *outcome(content)[1:]
                 else:
                     raise ValueError("another record")
             except (msgspec.MsgspecError, ValueError, RecursionError) as error:

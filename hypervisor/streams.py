@@ -98,7 +98,7 @@ class _HeldFile:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._held = bytearray()
+        self._held = b""
         self._crc = self._place = 0
 
     def read(self, size: int) -> bytes:
@@ -109,13 +109,13 @@ class _HeldFile:
 
     def between(self, start: int, end: int) -> bytes:
         """The bytes from `start`, which may not be forgotten, to `end`."""
-        return bytes(self._held[start - self._place : end - self._place])
+        return self._held[start - self._place : end - self._place]
 
     def through(self, place: int) -> int:
         """The CRC-32 of the bytes before `place`, which are forgotten."""
         count = place - self._place
         self._crc = crc32(self._held[:count], self._crc)
-        del self._held[:count]
+        self._held = self._held[count:]
         self._place = place
         return self._crc
 

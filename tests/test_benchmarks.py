@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.check_length import LENGTHS, QUICK, figures
 from benchmarks.core import machine_with
 from benchmarks.figures import Figure, Plan, SkippedError, row
 from benchmarks.mix import CYCLE, Mix, recorded
@@ -33,6 +34,15 @@ def test_a_quick_run_writes_every_field_of_a_row(tmp_path: Path) -> None:
     assert core["ratio"] == pytest.approx(core["value"] / core["anchor_value"])
     assert core["met"] == (core["ratio"] >= core["target"])
     assert content["machine"]["cpus"] >= 1
+
+
+def test_rows_about_the_check_are_named_after_what_was_checked() -> None:
+    """A quick run measures short journals, and says so."""
+    for quick, lengths in ((True, QUICK), (False, LENGTHS)):
+        rows = figures(quick)
+        assert len(rows) == 3 * len(lengths) - 2
+        assert all(any(f" {one:,} " in row.figure for one in lengths) for row in rows)
+        assert {row.anchor for row in rows[1:]} >= {f"the same with {lengths[0]:,}"}
 
 
 def test_a_cost_is_met_from_below_and_a_skipped_row_says_why() -> None:

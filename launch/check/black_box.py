@@ -72,15 +72,14 @@ def calls_of(events: Iterable[Event], names: Sequence[str]) -> tuple[list[Call],
     """Histories as calls and moments. EvidenceError for what is no history."""
     calls: list[Call] = []
     moments: list[Moment] = []
-    open_calls: dict[tuple[int, int, int], int] = {}
+    open_calls: dict[tuple[tuple[int, int], int], int] = {}
     for event in events:
         if event.kind == INVOKED:
-            domid, incarnation, _ = event.key
-            open_calls[event.key] = len(calls)
+            open_calls[event.speaker, event.seq] = len(calls)
             moments.append(Moment(True, len(calls)))
-            calls.append(Call(Caller(domid, incarnation), event.content))
+            calls.append(Call(Caller(*event.speaker), event.content))
             continue
-        number = open_calls.pop(event.key, None)
+        number = open_calls.pop((event.speaker, event.seq), None)
         if number is None:
             raise EvidenceError(_fault(event, names, "returns, but was not invoked"))
         if isinstance(event.content, str):
@@ -95,7 +94,7 @@ def calls_of(events: Iterable[Event], names: Sequence[str]) -> tuple[list[Call],
 
 
 def _fault(event: Event, names: Sequence[str], text: str) -> Finding:
-    return Finding(Kind.HISTORY, names[event.file], event.record, 0, f"call {event.key[2]} {text}")
+    return Finding(Kind.HISTORY, names[event.file], event.record, 0, f"call {event.seq} {text}")
 
 
 def search(

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from hypervisor.core.claims import available_pages
 from hypervisor.core.domain import Dying
 from hypervisor.core.host import Host
 from hypervisor.core.invariants import (
@@ -33,8 +32,8 @@ FRAMES_EVERY: Final = 20_000
 
 Figures = tuple[int, int, int, Dying]
 """(tot_pages, max_pages, outstanding_pages, is_dying)."""
-Changes = list[tuple[DomId, Figures, Figures]]
-"""Domains with what they were and what they are."""
+Changes = list[tuple[DomId, Figures]]
+"""Domains with what they have become."""
 WRITES_KEPT: Final = 4096
 """Sets of declared writes of which the domains are remembered."""
 
@@ -54,7 +53,8 @@ class Books:
         self._host = host
         self._pending = pending
         self._leak_permitted = permitting_rule(Broken("I2", "leak", ""), host.release) is not None
-        self._sums = _sums(host)
+        self.sums: Sums = _sums(host)
+        """As the last step left them."""
         self._held = self._promised = 0
         self._figures: dict[DomId, Figures] = {}
         self._incarnations: dict[DomId, int] = {}
@@ -67,44 +67,40 @@ class Books:
 
     def after(self, step: Step) -> tuple[Broken, ...]:
         """What `step`, just done, broke that no rule of the release permits."""
-        host = self._host
+        host, figures, writes = self._host, self._figures, step.writes
         self._steps += 1
-        if len(host.domids) != len(self._figures) or self._claimed_dying:
+        if not writes and not self._looked_fully and self._steps % COUNT_EVERY:
+            return ()  # it has changed nothing; if it did, the next count says so
+        if len(host.domids) != len(figures) or self._claimed_dying:
             return self._full_look(step)
-        sums, changes = _sums(host), self._changes(step)
+        sums = _sums(host)
+        held, promised = self._held, self._promised
+        changes: Changes | tuple[()] = ()
+        domids = self._domains_of.get(writes)
+        for domid in self._remember(writes) if domids is None else domids:
+            domain = host.domains.get(domid)
+            if domain is None:
+                continue
+            was = figures[domid]
+            now = (domain.tot_pages, domain.max_pages, domain.outstanding_pages, domain.is_dying)
+            if now == was:
+                continue
+            if _suspicious(step.name, was, now):
+                return self._full_look(step)
+            held += now[0] - was[0]
+            promised += now[2] - was[2]
+            changes = [*changes, (domid, now)]
         # What was seen to balance and has not moved balances still.
-        if changes or sums != self._sums or self._looked_fully or host.node_outstanding_claims:
-            held, promised = self._held, self._promised
-            for _, was, now in changes:
-                if _suspicious(step.name, was, now):
-                    return self._full_look(step)
-                held += now[0] - was[0]
-                promised += now[2] - was[2]
+        if changes or sums != self.sums or self._looked_fully or host.node_outstanding_claims:
             if self._tight(sums, held, promised):
                 return self._full_look(step)
-            self._sums, self._held, self._promised = sums, held, promised
+            self.sums, self._held, self._promised = sums, held, promised
             self._looked_fully = False
-            for domid, _, now in changes:
-                self._figures[domid] = now
+            for domid, now in changes:
+                figures[domid] = now
         if self._steps % COUNT_EVERY == 0:
             return self._count()
         return ()
-
-    def _changes(self, step: Step) -> Changes | tuple[()]:
-        """Domains that the step declared to write and did change."""
-        domids = self._domains_of.get(step.writes)
-        if domids is None:
-            domids = self._remember(step.writes)
-        changes: Changes | tuple[()] = ()
-        for domid in domids:
-            domain = self._host.domains.get(domid)
-            if domain is None:
-                continue
-            was = self._figures[domid]
-            now = (domain.tot_pages, domain.max_pages, domain.outstanding_pages, domain.is_dying)
-            if now != was:
-                changes = [*changes, (domid, was, now)]
-        return changes
 
     def _remember(self, writes: frozenset[Resource]) -> tuple[DomId, ...]:
         """The domains among declared writes, in the order of their numbers."""
@@ -116,7 +112,7 @@ class Books:
     def _tight(self, sums: Sums, held: int, promised: int) -> bool:
         """True when the sums alone cannot show that nothing broke."""
         host = self._host
-        available_before, claims_before, *_, offlined_before = self._sums
+        available_before, claims_before, *_, offlined_before = self.sums
         available, claims, in_flight, free, xen, shared, offlined = sums
         return (
             available + held + shared + xen + in_flight + offlined != host.total_pages
@@ -126,7 +122,10 @@ class Books:
             or claims - promised != claims_before - self._promised
             or (claims != promised and not (self._leak_permitted and claims > promised))
             or (available < available_before and claims_before > available)
-            or min(free, in_flight, xen, claims) < 0
+            or free < 0
+            or in_flight < 0
+            or xen < 0
+            or claims < 0
         )
 
     def close(self) -> tuple[Broken, ...]:
@@ -149,9 +148,9 @@ class Books:
     def _count(self) -> tuple[Broken, ...]:
         """Everything anew; a difference means that some step wrote what it had not declared."""
         host = self._host
-        kept = (self._sums, self._held, self._promised, dict(self._figures))
+        kept = (self.sums, self._held, self._promised, dict(self._figures))
         self._adopt()
-        found = (self._sums, self._held, self._promised, self._figures)
+        found = (self.sums, self._held, self._promised, self._figures)
         broken = unpermitted(check_counters(host, self._pending()), host.release)
         if kept != found:
             broken += (Broken("declared", "", "a step changed a domain that it had not declared to write"),)
@@ -162,7 +161,7 @@ class Books:
     def _adopt(self) -> None:
         """Take the host as it is."""
         host = self._host
-        self._sums = _sums(host)
+        self.sums = _sums(host)
         domains = [host.domains[domid] for domid in host.domids]
         self._figures = {
             one.domid: (one.tot_pages, one.max_pages, one.outstanding_pages, one.is_dying) for one in domains
@@ -174,7 +173,7 @@ class Books:
 
     def _counters(self) -> Counters:
         """The counters before the step."""
-        available, claims, in_flight, *_, offlined = self._sums
+        available, claims, in_flight, *_, offlined = self.sums
         return Counters(
             free=available,
             outstanding_claims=claims,
@@ -190,11 +189,12 @@ class Books:
 
 def _sums(host: Host) -> Sums:
     """As they are now."""
+    tmem, free = host.tmem, host.heap.total_avail
     return (
-        available_pages(host),
+        free if tmem is None else free + tmem.freeable,  # claims.available_pages, without a call
         host.outstanding_claims,
         host.in_flight_pages,
-        host.heap.total_avail,
+        free,
         host.xen_pages,
         host.sharing.nr_shared,
         host.offlined_pages,

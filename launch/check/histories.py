@@ -6,9 +6,11 @@ import heapq
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NoReturn
 
-from hypervisor.history import HistoryReader, Invoked
+from msgspec import Struct
+
+from hypervisor.history import HistoryReader
 from hypervisor.streams import JournalError
 from launch.check.finding import EvidenceError, Finding, Kind
 
@@ -16,7 +18,7 @@ INVOKED: Final = 0
 RETURNED: Final = 1
 
 
-class Event(NamedTuple):
+class Event(Struct, frozen=True, order=True, gc=False):
     """An invocation or a return. Sorts by time; of the same instant, invocations come first."""
 
     time: int
@@ -25,8 +27,9 @@ class Event(NamedTuple):
     file: int
     """Index of the history."""
     record: int
-    key: tuple[int, int, int]
-    """(domid, incarnation, seq)."""
+    speaker: tuple[int, int]
+    """(domid, incarnation)."""
+    seq: int
     content: Any
     """Requests; or (ret, first, last) of each; or an error."""
 
@@ -60,19 +63,13 @@ class Histories:
         number, last = 0, 0
         try:
             reader = HistoryReader(file)
-            for one in reader:
+            for invoked, time, domid, incarnation, seq, content in reader.entries():
                 number += 1
-                if one.time < last:
-                    self._fault(
-                        index, number, f"it was written {last - one.time} ns before the one before it"
-                    )
-                last = one.time
-                key = (one.domid, one.incarnation, one.seq)
-                if isinstance(one, Invoked):
-                    yield Event(last, INVOKED, index, number, key, one.requests)
-                else:
-                    outcome = one.replies if one.error is None else one.error
-                    yield Event(last, RETURNED, index, number, key, outcome)
+                if time < last:
+                    self._fault(index, number, f"it was written {last - time} ns before the one before it")
+                last = time
+                kind = INVOKED if invoked else RETURNED
+                yield Event(time, kind, index, number, (domid, incarnation), seq, content)
         except JournalError as error:
             self._fault(index, number + 1, str(error))
         if reader.place < size:

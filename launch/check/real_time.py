@@ -77,18 +77,17 @@ class RealTime:
         self._settle()
 
     def _invoked(self, event: Event) -> None:
-        domid, incarnation, seq = event.key
-        stranger = self._strangers.get((domid, incarnation))
+        speaker, seq = event.speaker, event.seq
+        stranger = self._strangers.get(speaker)
         if stranger is not None:  # it keeps a history after all, and acted before its first call in it
             self._never_invoked(stranger)
-        calls = self._open.setdefault((domid, incarnation), {})
+        calls = self._open.setdefault(speaker, {})
         if seq in calls:
-            self._fault(Kind.HISTORY, event, f"call {seq} of {_name((domid, incarnation))} is invoked twice")
+            self._fault(Kind.HISTORY, event, f"call {seq} of {_name(speaker)} is invoked twice")
         calls[seq] = Call(self._floor, self._floor_at, event.content)
 
     def _came_back(self, event: Event) -> None:
-        domid, incarnation, seq = event.key
-        speaker = (domid, incarnation)
+        speaker, seq = event.speaker, event.seq
         calls = self._open.get(speaker, {})
         call = calls.get(seq)
         if call is None:

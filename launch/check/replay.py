@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple
+from typing import Final
+
+from msgspec import Struct
 
 from hypervisor.core.invariants import Broken, unpermitted
 from hypervisor.core.steps import Step
 from hypervisor.core.transitions import refused, trace
 from hypervisor.public.requests import Reply, Request
-from launch.check.books import Books
+from launch.check.books import Books, Sums
 from launch.check.finding import Finding, Kind
 from launch.check.states import Clocked, Journal, States, UnderWay
 from launch.check.tmem_model import TMEM_REQUESTS, TmemModel
@@ -17,10 +19,8 @@ from launch.check.tmem_model import TMEM_REQUESTS, TmemModel
 TELL_EVERY: Final = 100_000
 """Steps between two words of progress."""
 
-Totals = tuple[int, int, int, int, int, tuple[int, ...]]
 
-
-class Finished(NamedTuple):
+class Finished(Struct, frozen=True, gc=False):
     """An operation, when it has its reply; `last` is None for one that never got it."""
 
     number: int
@@ -52,36 +52,36 @@ class Replay(States):
 
     def begun(self, one: UnderWay) -> None:
         """I9 compares what was before the operation."""
-        one.before = self._totals()
+        one.before = self._books.sums, self.host.low_memory.content()
 
     def finished(self) -> Iterator[Finished]:
         """Every operation when it has its reply. EvidenceError at the first record that cannot be right."""
+        books = self._books
         for done in self.steps():
             if isinstance(done, Clocked):
                 continue
-            one, reply = done.one, done.result.reply
-            broken = self._books.after(done.step)
+            one, step, result = done.one, done.step, done.result
+            broken = books.after(step)
             if broken:
-                self._report(broken, f"after step {done.step.name!r} of operation {one.operation.number}")
-            if self.commit % TELL_EVERY == 0:
-                self._tell(self.commit)
+                self._report(broken, f"after step {step.name!r} of operation {one.operation.number}")
+            commit, reply = result.commit, result.reply
+            if commit % TELL_EVERY == 0:
+                self._tell(commit)
             if reply is not None:
                 operation = one.operation
-                self._look_for_traces(one, reply)
-                if isinstance(operation.request, TMEM_REQUESTS):
+                request = operation.request
+                # I9 is asked of whoever ran with nobody in between.
+                if commit - reply.first + 1 == one.steps and refused(request, reply):
+                    self._look_for_traces(one, reply)
+                if type(request) in TMEM_REQUESTS:
                     self._look_at_tmem(one, reply)
-                key = (operation.caller.domid, operation.caller.incarnation)
-                yield Finished(
-                    operation.number, key, operation.request, reply.first, self.commit, reply.ret, one.record
-                )
+                yield Finished(operation.number, one.key, request, reply.first, commit, reply.ret, one.record)
 
     def unfinished(self) -> Iterator[Finished]:
         """The operations that had begun and never got a reply, in order of their first commits."""
         for number, one in self.under_way.items():
-            caller = one.operation.caller
-            key = (caller.domid, caller.incarnation)
             first = one.operation.first_commit
-            yield Finished(number, key, one.operation.request, first, self.commit, 0, one.record)
+            yield Finished(number, one.key, one.operation.request, first, self.commit, 0, one.record)
 
     def close(self) -> None:
         """Look at the end state."""
@@ -89,27 +89,13 @@ class Replay(States):
 
     # ---- invariants
 
-    def _totals(self) -> Totals:
-        host = self.host
-        return (
-            host.heap.total_avail,
-            host.xen_pages,
-            host.in_flight_pages,
-            host.outstanding_claims,
-            0 if host.tmem is None else host.tmem.freeable,
-            host.low_memory.content(),
-        )
-
     def _look_for_traces(self, one: UnderWay, reply: Reply) -> None:
-        """I9 by the host's counters: a refused operation that ran with nobody in between left no trace."""
-        before: Totals = one.before
-        if reply.last - reply.first + 1 != one.steps:
+        """I9 by the host's counters: a refused operation left no trace."""
+        before, after = one.before, (self._books.sums, self.host.low_memory.content())
+        if after == before:
             return
-        after = self._totals()
-        if after == before or not refused(one.operation.request, reply):
-            return
-        names = ("",) * one.steps
-        broken = trace(_parts(before), _parts(after), one.operation.request, reply, names)
+        request, names = one.operation.request, ("",) * one.steps
+        broken = trace(_parts(*before), _parts(*after), request, reply, names)
         self._report(unpermitted(broken, self.host.release), f"by operation {one.operation.number}")
 
     def _look_at_tmem(self, one: UnderWay, reply: Reply) -> None:
@@ -134,11 +120,11 @@ class Replay(States):
                 self.findings.append(self.finding(Kind.INVARIANT, text))
 
 
-def _parts(totals: Totals) -> dict[str, bytes]:
-    free, xen, in_flight, claims, freeable, low = totals
+def _parts(sums: Sums, low: tuple[int, ...]) -> dict[str, bytes]:
+    available, claims, in_flight, free, xen, *_ = sums
     return {
         "claims": str(claims).encode(),
         "counters": str((free, xen, in_flight)).encode(),
         "low memory": str(low).encode(),
-        "tmem": str(freeable).encode(),
+        "tmem": str(available - free).encode(),
     }

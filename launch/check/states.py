@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
-from typing import Any, Final, NamedTuple, NoReturn, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
 import msgspec
+from msgspec import Struct
 
 from hypervisor.core.dispatch import begin
 from hypervisor.core.host import Host, HostConfig, new_host
@@ -45,12 +46,12 @@ class Journal(Protocol):
 class UnderWay:
     """An operation between its first and its last step."""
 
-    __slots__ = ("before", "operation", "record", "seq", "steps")
+    __slots__ = ("before", "key", "operation", "record", "steps")
 
-    def __init__(self, operation: Operation, seq: int, record: int) -> None:
+    def __init__(self, operation: Operation, key: tuple[int, int], record: int) -> None:
         self.operation = operation
-        self.seq = seq
-        """Of its Call, as its caller counts them."""
+        self.key = key
+        """(domid, incarnation) of its caller."""
         self.record = record
         self.steps = 0
         """Done so far."""
@@ -61,18 +62,19 @@ class UnderWay:
 class _Taken:
     """A Call with requests to come, or one under way."""
 
-    __slots__ = ("call", "caller", "done", "one", "record")
+    __slots__ = ("call", "caller", "done", "key", "one", "record")
 
     def __init__(self, call: Call, record: int) -> None:
         self.call = call
         self.caller = Caller(call.domid, call.incarnation)
+        self.key = (call.domid, call.incarnation)
         self.record = record
         self.done = 0
         """Requests that have their reply."""
         self.one: UnderWay | None = None
 
 
-class Done(NamedTuple):
+class Done(Struct, frozen=True, gc=False):
     """One atomic step, just done: the host is as it left it."""
 
     one: UnderWay
@@ -80,7 +82,7 @@ class Done(NamedTuple):
     result: StepResult
 
 
-class Clocked(NamedTuple):
+class Clocked(Struct, frozen=True):
     """A clock note: the steps so far were done by emulated second `time`."""
 
     commit: Commit
@@ -129,7 +131,11 @@ class States:
             for record in records:
                 self.record += 1
                 if isinstance(record, Block):
-                    yield from self._block(record, records)
+                    self._take_in(record, records)
+                    rets, replies = record.rets, list[Reply]()
+                    for turn in record.turns:
+                        yield self._step(turn, rets, replies)
+                    self._compare(record, replies)
                 else:
                     clocked = self._note(record)
                     if clocked is not None:
@@ -160,7 +166,8 @@ class States:
             self.fault(Kind.REORDERED, f"a note of the clock at commit {commit} stands after {self.commit}")
         return Clocked(commit, time)
 
-    def _block(self, block: Block, later: Iterator[Block | NoteRecord]) -> Iterator[Done]:
+    def _take_in(self, block: Block, later: Iterator[Block | NoteRecord]) -> None:
+        """Its Calls, if it follows the block before it."""
         if self.ended:
             self.fault(Kind.REORDERED, "steps after the note that the hypervisor leaves at its end")
         if block.commit != self.commit + 1:
@@ -173,10 +180,9 @@ class States:
             if not call.requests:
                 self.fault(Kind.DAMAGED, f"Call {self._calls} asks for nothing")
             self._taken[self._calls] = _Taken(call, self.record)
-        replies: list[Reply] = []
-        for turn in block.turns:
-            done = self._step(turn, block.rets, replies)
-            yield done
+
+    def _compare(self, block: Block, replies: list[Reply]) -> None:
+        """What the block says was answered with what the core answered."""
         if len(replies) != len(block.rets):
             self.fault(Kind.REPLAY, f"it holds {len(block.rets)} rets of {len(replies)} requests that ended")
         digest = replies_digest(replies)
@@ -234,7 +240,7 @@ class States:
         number, request = self.begun_operations, taken.call.requests[taken.done]
         steps = begin(self.host, taken.caller, request)
         operation = Operation(number, taken.caller, request, steps, next(steps))
-        one = UnderWay(operation, taken.call.seq, taken.record)
+        one = UnderWay(operation, taken.key, taken.record)
         self.under_way[number] = one
         self.begun(one)
         return one

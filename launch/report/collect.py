@@ -35,7 +35,7 @@ class Collector:
 
     def after(self, done: Done, now: Seconds) -> None:
         """One step of one operation."""
-        one, _, result = done
+        one, result = done.one, done.result
         number, commit = one.operation.number, result.commit
         if one.steps == 1:
             self._began[number] = now
@@ -59,7 +59,7 @@ class Collector:
         return kept
 
     def _follow(self, done: Done, now: Seconds, marked: bool) -> None:
-        one, _, result = done
+        one, result = done.one, done.result
         number = one.operation.number
         move = self.moves.get(number)
         if move is None:
@@ -77,7 +77,7 @@ class Collector:
 
     def _remember(self, done: Done, now: Seconds) -> None:
         """A limit or a claim, which may stand against somebody later."""
-        one, _, result = done
+        one, result = done.one, done.result
         assert result.reply is not None
         number, request = one.operation.number, one.operation.request
         move = self.moves.get(number) or move_of(one, now)

@@ -64,7 +64,7 @@ class Tracer:
 
     def after(self, done: Done, now: Seconds) -> None:
         """One step."""
-        one, step, result = done
+        one, step, result = done.one, done.step, done.result
         time = self._time = max(now * MICROSECONDS, self._time + APART)
         number, first, last = one.operation.number, one.steps == 1, result.reply is not None
         if first:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from random import Random
 
 import pytest
+from msgspec import structs
 
 from hypervisor.core.steps import Caller
 from hypervisor.journal import JournalReader
+from hypervisor.public.domctl import DestroyDomain
 from hypervisor.public.errors import Errno
 from hypervisor.public.requests import Reply, Request
 from hypervisor.public.tmem import (
     TMEM_EPHEMERAL,
     TMEM_PERSISTENT,
+    TMEM_POOL_SHARED,
+    TmemDestroyPool,
     TmemFlushObject,
     TmemFlushPage,
     TmemGetPage,
@@ -109,3 +114,48 @@ def test_the_core_keeps_what_it_was_given(flags: int) -> None:
     replay = Replay(JournalReader(io.BytesIO(lab.journal())), "journal", lambda _: None)
     assert sum(1 for _ in replay.finished()) > 150
     assert not replay.findings
+
+
+SHARED = TmemNewPool(TMEM_EPHEMERAL | TMEM_POOL_SHARED, (7, 7))
+OTHER = Caller(4, 6)
+
+
+def test_a_shared_page_is_what_a_member_put_there_last() -> None:
+    """What another member put is right, what it had put before is not, nor another uuid's."""
+    made = TmemModel()
+    for caller in (GUEST, OTHER):
+        assert made.finished(caller, SHARED, Reply(0, 1, 1)) is None
+    assert made.finished(OTHER, structs.replace(SHARED, uuid=(8, 8)), Reply(1, 1, 1)) is None
+    for content in (5, 6):
+        assert made.finished(OTHER, put(content), Reply(1, 1, 1)) is None
+    assert made.finished(OTHER, TmemPutPage(1, OID, 0, 7, 9), Reply(1, 1, 1)) is None
+    assert said(made, GET, 1, 6) is None
+    assert "nobody put" in str(said(made, GET, 1, 5)) and "nobody put" in str(said(made, GET, 1, 9))
+    assert made.finished(OTHER, TmemDestroyPool(0), Reply(1, 1, 1)) is None
+    assert said(made, GET, 1, 6) is None  # it may have stayed
+    assert "nobody put" in str(said(made, GET, 1, 5))
+    assert said(made, put(7), 1) is None and said(made, TmemFlushPage(0, OID, 0), 1) is None
+    assert "nobody put" in str(said(made, GET, 1, 7))
+
+
+def test_the_model_remembers_no_more_of_a_long_run_than_of_a_short_one() -> None:
+    """Other contents under the same names, pools and clients that come and go: its memory stays as it is."""
+
+    def peak(rounds: int) -> int:
+        made = TmemModel()
+        made.finished(OTHER, SHARED, Reply(0, 1, 1))
+        tracemalloc.start()
+        try:
+            for number in range(rounds):
+                guest = Caller(5 + number % 3, number)
+                for pool, flags in enumerate((TMEM_EPHEMERAL | TMEM_POOL_SHARED, TMEM_PERSISTENT)):
+                    made.finished(guest, TmemNewPool(flags, (7, 7)), Reply(pool, 1, 1))
+                    for index in range(8):
+                        made.finished(guest, TmemPutPage(pool, OID, index, 7, number), Reply(1, 1, 1))
+                made.finished(OTHER, put(1000 + number), Reply(1, 1, 1))
+                made.finished(Caller(0, 1), DestroyDomain(guest.domid), Reply(0, 1, 1))
+            return tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+
+    assert peak(1000) < peak(100) + 2000  # numbers above 256 are objects
