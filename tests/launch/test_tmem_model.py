@@ -146,7 +146,7 @@ def test_the_model_remembers_no_more_of_a_long_run_than_of_a_short_one() -> None
         made.finished(OTHER, SHARED, Reply(0, 1, 1))
         tracemalloc.start()
         try:
-            for number in range(rounds):
+            for number in range(1000, 1000 + rounds):  # smaller numbers are no objects of their own
                 guest = Caller(5 + number % 3, number)
                 for pool, flags in enumerate((TMEM_EPHEMERAL | TMEM_POOL_SHARED, TMEM_PERSISTENT)):
                     made.finished(guest, TmemNewPool(flags, (7, 7)), Reply(pool, 1, 1))
@@ -158,4 +158,4 @@ def test_the_model_remembers_no_more_of_a_long_run_than_of_a_short_one() -> None
         finally:
             tracemalloc.stop()
 
-    assert peak(1000) < peak(100) + 2000  # numbers above 256 are objects
+    assert peak(1000) < 1.5 * peak(100)
