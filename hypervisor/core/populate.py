@@ -21,6 +21,7 @@ from hypervisor.core.reservation import (
     placement_of,
     shared_within,
 )
+from hypervisor.core.sharing.frames import SHARING
 from hypervisor.core.sharing.unshare import unshare_all
 from hypervisor.core.sources import Reason, Source
 from hypervisor.core.steps import (
@@ -140,5 +141,6 @@ def _steps(domid: int) -> tuple[Step, Step, Step, Step]:
         step("take", reads=(DOMAINS, HEAP, CLAIMS, MEDIATION, this), writes=(HEAP, CLAIMS, this)),
         step("assign", reads=(this,), writes=(this, CLAIMS)),
         step("give back", reads=(MEDIATION,), writes=(HEAP,)),
-        step("map", reads=(this, MEDIATION), writes=(p2m_resource(domid),)),
+        # A share between two others can change the frame behind a gfn shared by this one (S7)
+        step("map", reads=(this, MEDIATION, SHARING), writes=(p2m_resource(domid),)),
     )

@@ -20,7 +20,8 @@ from hypervisor.public.domctl import (
 )
 from hypervisor.public.memory import MEMF_POPULATE_ON_DEMAND, DecreaseReservation, PopulatePhysmap
 from hypervisor.public.requests import Request
-from hypervisor.public.sharing import RING_ENABLE, SharingRing
+from hypervisor.public.sharing import RING_ENABLE, SharingRing, SharingShare
+from hypervisor.public.units import DOMID_SELF
 from launch.explore.footprint import Footprints, commute
 from tests.core.sharing_host import CONTROL, SharingHost
 
@@ -75,16 +76,28 @@ def _last_page_of_a_mapping() -> Scene:
     return host, unmap, MaxMem(who.domid, 0), who
 
 
+def _populate_over_a_shared_page() -> Scene:
+    """A populate makes what it replaces private, and the other sharer's page becomes a third's meanwhile."""
+    host = SharingHost()
+    one, two = host.sharers()
+    three = host.sharer(1)
+    mine, theirs = host.nominate(three, 0), host.nominate(two, 0)
+    populate = host.submit(PopulatePhysmap(DOMID_SELF, ((0, 1),)), one)
+    host.step_until(populate, "map")
+    return host, populate, SharingShare(three.domid, 0, mine, two.domid, 0, theirs), one
+
+
 SCENES = (
     _refused_copy,
     _mapping_that_crashes,
     _last_page_of_a_decrease,
     _last_page_of_a_mapping,
+    _populate_over_a_shared_page,
 )
 
 
 def _outcome(scene: Callable[[], Scene], step_first: bool) -> tuple[object, ...]:
-    """What can be told afterwards: both answers, and whether the domain has crashed."""
+    """What can be told afterwards: both answers, whether the domain has crashed, how many steps it took."""
     host, operation, request, who = scene()
     if step_first:
         host.machine.step(operation)
@@ -97,7 +110,7 @@ def _outcome(scene: Callable[[], Scene], step_first: bool) -> tuple[object, ...]
     domain = host.host.find(who.domid)
     value = other.reply.value
     told = (value.domid, value.flags) if isinstance(value, DomainInfo) else None
-    return (*answers, told, domain is not None and domain.is_shut_down)
+    return (*answers, told, domain is not None and domain.is_shut_down, host.machine.commit)
 
 
 @pytest.mark.parametrize("scene", SCENES)
