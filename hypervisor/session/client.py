@@ -43,6 +43,9 @@ Key = tuple[int, int]
 CallKey = tuple[int, int, int]
 """(domid, incarnation, seq)."""
 
+SPAN: Final = 2
+"""Times the credits: how far a Call may be ahead of the oldest unanswered one. As many answers the hypervisor
+remembers, so the oldest, should it have been lost, is never refused as too old."""
 MAX_HELLOS: Final = 5
 """How often a hello is repeated on UNKNOWN_PEER without an Answer between."""
 
@@ -74,17 +77,37 @@ NOTHING: Final[tuple[Happening, ...]] = ()
 class Speaker:
     """One domain that this connection speaks for."""
 
-    __slots__ = ("credits", "hello", "hellos", "next_seq", "resent", "unanswered", "virqs", "waiting")
+    __slots__ = (
+        "credits",
+        "hello",
+        "hellos",
+        "next_seq",
+        "oldest",
+        "resent",
+        "unanswered",
+        "virqs",
+        "waiting",
+    )
 
     def __init__(self, hello: Hello, first_seq: int) -> None:
         self.hello = hello
         self.hellos = 1  # said since the last Answer
         self.credits = 0  # 0 until Welcome: everything waits
         self.next_seq = first_seq
+        self.oldest = first_seq  # no Call below it is unanswered
         self.unanswered: dict[int, bytes] = {}  # by seq, ascending: what a reconnect sends again
         self.resent: dict[int, None] = {}  # of these, the ones sent more than once
         self.waiting: deque[tuple[int, bytes]] = deque()
         self.virqs: tuple[int, ...] = ()
+
+    def may_send(self, seq: int) -> bool:
+        """There is credit for it, and it is not too far ahead of the oldest that waits for its answer."""
+        if len(self.unanswered) >= self.credits:
+            return False
+        if seq - self.oldest < SPAN * self.credits:
+            return True
+        self.oldest = next(iter(self.unanswered), seq)
+        return seq - self.oldest < SPAN * self.credits
 
 
 class ClientSession:
@@ -116,7 +139,7 @@ class ClientSession:
         seq = speaker.next_seq
         frame = encoded_call(Call(domid, incarnation, seq, tuple(requests)))
         speaker.next_seq = seq + 1
-        if len(speaker.unanswered) < speaker.credits and not speaker.waiting:
+        if not speaker.waiting and speaker.may_send(seq):
             speaker.unanswered[seq] = frame
             self._outgoing.append(frame)
         else:
@@ -231,7 +254,7 @@ class ClientSession:
         return (welcome,)
 
     def _send_waiting(self, speaker: Speaker) -> None:
-        while speaker.waiting and len(speaker.unanswered) < speaker.credits:
+        while speaker.waiting and speaker.may_send(speaker.waiting[0][0]):
             seq, frame = speaker.waiting.popleft()
             speaker.unanswered[seq] = frame
             self._outgoing.append(frame)
@@ -257,7 +280,7 @@ class ClientSession:
         if refused.seq in speaker.resent:
             # This copy had no effect, but the one before the reconnect may have had.
             del speaker.resent[refused.seq]
-            text = f"{refused.error} for a Call sent again"
+            text = f"{refused.error} for a Call sent again: it may or may not have happened"
             return (Indefinite(refused.domid, refused.incarnation, refused.seq, text),)
         return (refused,)
 

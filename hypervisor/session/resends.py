@@ -23,6 +23,7 @@ class Resends:
         self._patience = patience
         self._tries: dict[CallKey, tuple[int, Seconds]] = {}
         """How often sent again, and when it is due next."""
+        self._silence = patience * (2 ** (MOST + 1) - 1)
 
     def look(self, now: Seconds) -> list[Indefinite]:
         """Queue what is due to be sent again; give up what has been sent often enough."""
@@ -32,7 +33,8 @@ class Resends:
         for key in waiting:
             tries, due = known.get(key, (0, now + self._patience))
             if due <= now and tries >= MOST:
-                given_up.append(self._session.abandon(key, f"no answer to {tries + 1} copies of the Call"))
+                text = f"no answer to {tries + 1} copies of the Call in {self._silence:g} s"
+                given_up.append(self._session.abandon(key, f"{text}: it may or may not have happened"))
                 continue
             if due <= now:
                 self._session.resend(key)

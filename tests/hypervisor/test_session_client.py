@@ -23,6 +23,8 @@ from hypervisor.public.requests import Reply
 from hypervisor.public.world import RefusedByWireError
 from hypervisor.public.xenstore import StoreWrite
 from hypervisor.session.client import MAX_HELLOS, ClientSession, HelloRefused, Indefinite
+from hypervisor.session.server import ServerSession
+from hypervisor.session.speakers import Role
 
 WELCOME = encode(Welcome(5, 1, "4.17", 2, 2000))
 
@@ -63,6 +65,57 @@ def test_calls_wait_for_the_welcome_and_then_for_credit() -> None:
     assert session.receive(answer(2)) and seqs(session) == [3]
     assert session.receive(answer(1)) and seqs(session) == [4]
     assert session.in_flight() == 2
+
+
+def test_no_call_is_so_far_ahead_that_a_lost_one_could_not_be_asked_for_again() -> None:
+    """One that is lost keeps those back whose answers would make the hypervisor forget it; then all go on."""
+    session = greeted()
+    for _ in range(9):
+        session.call(5, 1, (Physinfo(),))
+    assert seqs(session) == [1, 2]
+    for seq in (2, 3, 4):  # 1 is lost
+        session.receive(answer(seq))
+    assert seqs(session) == [3, 4]
+    session.resend((5, 1, 1))
+    assert seqs(session) == [1]
+    session.receive(answer(1))
+    assert seqs(session) == [5, 6]
+    session.receive(answer(5))
+    session.receive(answer(6))
+    assert seqs(session) == [7, 8]
+
+
+def test_the_oldest_call_is_never_too_old_for_the_hypervisor() -> None:
+    """However long a Call is lost while others go on, its first copy that arrives is run."""
+    server = ServerSession(
+        host_key=b"key", control_secret=b"secret", is_alive=lambda *_: True, release="4.17", credits=2
+    )
+    session = ClientSession()
+    session.hello(0, 1, b"secret")
+    answered = 0
+
+    def exchange(lost: int) -> None:
+        nonlocal answered
+        for frame in session.outgoing():
+            message = TO_HYPERVISOR.decode(frame)
+            if isinstance(message, Call) and message.seq == lost:
+                continue
+            running = server.receive(Role.TOOLSTACKS, b"peer", frame, 0)
+            if running is not None:
+                server.replied(running, Reply(0, 1, 1))
+        for *_, frame in server.outbox:
+            answered += sum(isinstance(one, Answer) for one in session.receive(frame))
+        server.outbox.clear()
+
+    for _ in range(20):
+        session.call(0, 1, (Physinfo(),))
+    for _ in range(20):
+        exchange(lost=3)
+    session.resend((0, 1, 3))
+    for _ in range(20):
+        exchange(lost=0)
+    assert answered == 20
+    assert not any(server.refusals.values())
 
 
 def test_a_second_answer_means_nothing() -> None:
