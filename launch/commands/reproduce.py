@@ -17,10 +17,10 @@ from launch.errors import UsageError
 from launch.explore.interleaving import rich_table
 from launch.explore.options import read_budget
 from launch.judge.run import judge_run_folder
-from launch.reproduce.evidence import host_folder
+from launch.reproduce.evidence import host_folder, host_in
 from launch.reproduce.fold import folded
 from launch.reproduce.report import Report, list_lines
-from launch.reproduce.reproduce import Reproduced, replay, saved_of
+from launch.reproduce.reproduce import replay, saved_of
 from launch.reproduce.reproduce import reproduce as rebuild_and_shrink
 from launch.reproduce.saved import load, save
 from launch.reproduce.witness import Witness, witnesses
@@ -37,6 +37,11 @@ ReplayOption = Annotated[
     Path | None, typer.Option("--replay", metavar="FILE", help="Show again what FILE keeps.")
 ]
 
+SchemeOption = Annotated[
+    str | None,
+    typer.Option(metavar="MODULE:CLASS", help="Import this scheme, if it is the one that ran."),
+]
+
 
 def reproduce(
     run: RunArgument = None,
@@ -45,11 +50,12 @@ def reproduce(
     budget: BudgetOption = "60s",
     out: OutOption = None,
     replay_: ReplayOption = None,
+    scheme: SchemeOption = None,
     json: JsonOption = False,
 ) -> None:
     """Rebuild what the judge found wrong in a run: 1 reproduced, 0 harmless, 2 cannot be told."""
     if replay_ is not None:
-        _replay(replay_, run, json)
+        _replay(replay_, run, scheme, json)
         return
     if run is None:
         raise UsageError("name a run: claimlab reproduce RUN, or --replay FILE")
@@ -64,12 +70,14 @@ def reproduce(
         raise UsageError(f"--witness {witness}: there are {len(found)}; --list shows them")
     one = found[witness - 1]
     ends = monotonic() + seconds
-    reproduced = rebuild_and_shrink(host_folder(run / one.host), one, lambda: monotonic() > ends)
+    reproduced = rebuild_and_shrink(
+        host_folder(host_in(run, one.host), scheme), one, lambda: monotonic() > ends
+    )
     file = None
     if reproduced.small is not None:
         file = out or run / f"reproduced-{witness}.json"
         save(file, saved_of(one, reproduced))
-    _show(one, reproduced, file, json)
+    _show(Report(one, reproduced, file), json)
 
 
 def _list(found: tuple[Witness, ...], json: bool) -> None:
@@ -80,20 +88,19 @@ def _list(found: tuple[Witness, ...], json: bool) -> None:
         print(line)
 
 
-def _replay(file: Path, run: Path | None, json: bool) -> None:
+def _replay(file: Path, run: Path | None, scheme: str | None, json: bool) -> None:
     saved = load(file)
-    reproduced = replay(run or file.resolve().parent, saved)
-    _show(saved.witness, reproduced, file, json)
+    reproduced = replay(run or file.resolve().parent, saved, scheme)
+    _show(Report(saved.witness, reproduced, file, saved), json)
 
 
-def _show(witness: Witness, reproduced: Reproduced, file: Path | None, json: bool) -> None:
-    report = Report(witness, reproduced, file)
+def _show(report: Report, json: bool) -> None:
     if json:
         print(codec.dumps(report.as_json(), indent=2))
     else:
         print(report.title)
-        if reproduced.rows:
-            Console().print(rich_table(tuple(folded(reproduced.rows))))
+        if report.reproduced.rows:
+            Console().print(rich_table(tuple(folded(report.reproduced.rows))))
         for line in report.lines():
             print(line)
     raise typer.Exit(report.exit_code)

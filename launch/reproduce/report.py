@@ -9,6 +9,7 @@ from typing import Any
 
 from launch.explore.schedule import written
 from launch.reproduce.reproduce import Reproduced
+from launch.reproduce.saved import Saved
 from launch.reproduce.witness import Witness
 
 EXIT_VIOLATED = 1
@@ -23,12 +24,16 @@ class Report:
     reproduced: Reproduced
     file: Path | None
     """Where it is kept."""
+    saved: Saved | None = None
+    """What the file said, when it is shown again."""
 
     @property
     def verdict(self) -> str:
         """In a word."""
         if self.reproduced.small is not None:
             return "reproduced"
+        if self.saved is not None:
+            return "gone"
         return "unknown" if self.reproduced.rebuilt.departed is not None else "harmless"
 
     @property
@@ -44,9 +49,15 @@ class Report:
     def lines(self) -> Iterator[str]:
         """Lines below the table."""
         yield self._rebuilt_line()
-        yield self._faithful_line()
+        if self.saved is None:
+            yield self._faithful_line()
         small = self.reproduced.small
         if small is None:
+            if self.saved is not None:
+                yield (
+                    f"gone: the schedule saved for a {self.saved.violation} violates nothing any more: "
+                    "the core or the scheme is another than it was then"
+                )
             if self.verdict == "harmless":
                 yield "nothing became untrue by it"
             return
@@ -59,6 +70,8 @@ class Report:
     def _rebuilt_line(self) -> str:
         rebuilt = self.reproduced.rebuilt
         played = "by its scheme" if rebuilt.by_scheme else "by what it did"
+        if rebuilt.not_asked_for:
+            played += f" (--scheme {rebuilt.not_asked_for} would import its scheme)"
         recording = rebuilt.recording
         return (
             f"rebuilt from commit {recording.before + 1} to {rebuilt.end}: {len(recording.steps):,} steps of "
@@ -75,7 +88,11 @@ class Report:
     @property
     def command(self) -> str:
         """The one command that shows it again; "" without a violation."""
-        return "" if self.file is None else f"claimlab reproduce --replay {self.file}"
+        if self.file is None:
+            return ""
+        scheming = next((one.scheming for one in self.reproduced.rebuilt.roles if one.scheming), None)
+        named = f" --scheme {scheming.name}" if scheming is not None and ":" in scheming.name else ""
+        return f"claimlab reproduce --replay {self.file}{named}"
 
     def as_json(self) -> dict[str, Any]:
         """The document of --json."""

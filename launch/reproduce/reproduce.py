@@ -18,7 +18,7 @@ from launch.explore.search import Finding
 from launch.explore.shrink import Shrinker
 from launch.judge.cases import Case
 from launch.reproduce.cast import Role, Scheming, cast, hurry
-from launch.reproduce.evidence import HostFolder, host_folder
+from launch.reproduce.evidence import HostFolder, host_folder, host_in
 from launch.reproduce.follow import Follow, departure
 from launch.reproduce.recording import Recording, landmarks, recording
 from launch.reproduce.saved import Saved
@@ -39,6 +39,8 @@ class Rebuilt:
     end: Commit
     roles: tuple[Role, ...]
     blueprint: Blueprint
+    not_asked_for: str
+    """See `HostFolder`."""
     departed: Commit | None
     """The first commit that came out differently; None: same steps, same replies."""
     finding: Finding | None
@@ -99,7 +101,8 @@ def _with(
     finding = None
     if violations:
         finding = Finding(turns_of([record.move for record in execution.records]), violations[0])
-    return Rebuilt(stretched, case, end, roles, blueprint, departure(stretched, execution), finding)
+    departed = departure(stretched, execution)
+    return Rebuilt(stretched, case, end, roles, blueprint, folder.not_asked_for, departed, finding)
 
 
 def reproduce(folder: HostFolder, witness: Witness, spent: Callable[[], bool]) -> Reproduced:
@@ -139,9 +142,16 @@ def saved_of(witness: Witness, reproduced: Reproduced) -> Saved:
     )
 
 
-def replay(run: Path, saved: Saved) -> Reproduced:
-    """Show it again, from the journal it was made from. UsageError when that is another one by now."""
-    folder = host_folder(run / saved.witness.host)
+def replay(run: Path, saved: Saved, scheme: str | None = None) -> Reproduced:
+    """Show it again, from the journal it was made from. UsageError when that is another one by now.
+
+    `scheme` as in `host_folder`. Nothing small: the schedule does not violate anything any more.
+    """
+    folder = host_folder(host_in(run, saved.witness.host), scheme)
+    if saved.by_scheme and folder.scheming is None:
+        name = folder.not_asked_for
+        cure = f"name it: --scheme {name}" if name else "keep the file beside its run, and install the scheme"
+        raise UsageError(f"{folder.path}: the launch is played by its scheme: {cure}")
     case = next((one for one in folder.cases if one.number == saved.witness.launch), None)
     if case is None:
         raise UsageError(f"{folder.path}: no launch {saved.witness.launch}: keep the file beside its run")
@@ -158,5 +168,5 @@ def replay(run: Path, saved: Saved) -> Reproduced:
     if execution.scene.violations:
         made = without_the_rule(turns_of([record.move for record in execution.records]), chooser.followed)
         small = Finding(made, execution.scene.violations[0], kept)
-    rebuilt = Rebuilt(stretched, case, saved.end, roles, blueprint, None, small)
+    rebuilt = Rebuilt(stretched, case, saved.end, roles, blueprint, folder.not_asked_for, None, small)
     return Reproduced(rebuilt, small, rows, 0, saved.at_once)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from launch.explore.shrink import all_acts
 from launch.reproduce.evidence import host_folder
 from launch.reproduce.follow import Follow, departure
 from launch.reproduce.reproduce import rebuild
+from launch.reproduce.saved import Saved, save
 from launch.reproduce.witness import Witness
 from tests.launch.cluster_runs import claimlab, write_scenario
 from tests.launch.races import CALM, HOLDS, RACE, SAMPLED
@@ -50,6 +52,41 @@ def test_a_race_of_real_processes_is_reproduced_and_shrunk(raced: Path) -> None:
     again, replayed = reproduced("--replay", raced / "reproduced-1.json")
     assert again == 1 and document["replay"].endswith("reproduced-1.json")
     assert (replayed["interleaving"], replayed["violation"]) == (rows, document["violation"])
+
+
+def test_a_schedule_that_violates_nothing_any_more_is_no_reproduction(raced: Path, tmp_path: Path) -> None:
+    """It is told from a harmless one: a line that says so, and exit code 2."""
+    assert reproduced(raced, "--budget", "1s", "--out", tmp_path / "saved.json")[0] == 1
+    saved = json.loads((tmp_path / "saved.json").read_text())
+    saved["schedule"] = "a/-"  # the launch's first operation alone
+    (tmp_path / "saved.json").write_text(json.dumps(saved))
+    done = claimlab("reproduce", raced, "--replay", tmp_path / "saved.json")
+    assert done.returncode == 2
+    assert "gone: the schedule saved for a late failure violates nothing any more" in done.stdout
+
+
+@pytest.mark.parametrize("host", ["../run/naive/1/host0", "/", "link/1/host0", "naive/1/host0"])
+def test_a_run_of_somebody_elses_leads_nowhere_else(raced: Path, tmp_path: Path, host: str) -> None:
+    """A host outside the run, and a symbolic link on the way or among the files, are refused by name."""
+    run = Path(shutil.copytree(raced, tmp_path / "run"))
+    (run / "link").symlink_to(raced / "naive")
+    (run / "naive" / "1" / "host0" / "guests" / "guest-9-9.json").symlink_to("/etc/passwd")
+    witness = Witness("late failure", host, 1, "")
+    saved = Saved(
+        witness=witness,
+        before=0,
+        end=9,
+        by_scheme=False,
+        at_once=False,
+        schedule="-",
+        violation="",
+        detail="",
+    )
+    save(run / "saved.json", saved)
+    done = claimlab("reproduce", "--replay", run / "saved.json")
+    assert done.returncode == 2 and done.stdout == ""
+    wanted = "a symbolic link, which no run leaves" if host[0] in "ln" else f"{host}: no host of"
+    assert wanted in done.stderr
 
 
 def test_a_toolstack_that_is_not_at_hand_does_what_it_did(raced: Path) -> None:
@@ -108,7 +145,11 @@ def test_what_became_untrue(
     run = tmp_path / "run"
     path = write_scenario(tmp_path, text.replace('"naive"', f'"{scheme}"'))
     assert claimlab("simulate", path, "--out", run, "--no-judge").returncode == 0
-    code, document = reproduced(run, "--budget", "3s")
+    if ":" in scheme:  # somebody's own class: it is not imported because a run says so
+        document = reproduced(run, "--budget", "1s")[1]
+        assert not document["by_scheme"]
+    code, document = reproduced(run, "--budget", "3s", "--scheme", scheme)
     assert (code, document["departed"], document["by_scheme"]) == (1, None, True)
+    assert document["replay"].endswith(f" --scheme {scheme}") is (":" in scheme)
     assert (document["witness"]["kind"], document["violation"]["kind"]) == (witness, kind)
     assert document["interleaving"][-1]["operation"].startswith(last)
