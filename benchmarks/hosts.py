@@ -32,7 +32,9 @@ ROOM: Final = 16_384
 """Pages that a domain may take beyond these."""
 
 context: Any = multiprocess.get_context("forkserver")
-context.set_forkserver_preload(["benchmarks.clients", "guests.process", "hypervisor.process"])
+context.set_forkserver_preload(
+    ["benchmarks.clients", "benchmarks.hostile", "guests.process", "hypervisor.process"]
+)
 
 
 @dataclass(frozen=True)

@@ -229,18 +229,20 @@ class Hypervisor:
 
     def _not_sent(self, role: Role, routing: bytes, outcome: Sent) -> None:
         """The peer must say hello again, and then asks again for what it missed."""
+        known = self._session.peer_lost(role, routing, monotonic_ms())
         if outcome is Sent.GONE:
             self.gone += 1
-        else:
-            self.dropped += 1
+            return
+        self.dropped += 1
+        if known:  # once: a stranger that takes nothing in is no news
             self._note("dropped", {"role": role.value, "routing": routing})
-        self._session.peer_lost(role, routing, monotonic_ms())
 
     def _check_leases(self, now: int) -> None:
         if now < self._lease_check:
             return
         self._lease_check = now + IDLE_MS
         self._session.check_leases(now)
+        self._session.abuse.amnesty()
         if self._observatory is not None:
             self._observatory.look(lambda: (self.calls, self.steps), self._refused, self._underway)
         counted = {error: count for error, count in self._session.refusals.items() if count}

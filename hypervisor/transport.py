@@ -26,13 +26,21 @@ answers, so only a lease tells that the peer's Python still runs."""
 BACKLOG: Final = 4096
 """Connections waiting to be accepted: all guests of a run start at once."""
 HIGH_WATER_MARK: Final = 16_384
-"""Messages queued per peer: above the credits of all the domains that one connection carries."""
+"""Messages that a client queues: above the credits of all the domains that one connection carries."""
+ARRIVED_HIGH_WATER_MARK: Final = 128
+"""Messages of one peer that wait to be looked at. The rest stays on its side."""
+LEAVING_HIGH_WATER_MARK: Final = 1024
+"""Messages that wait for one peer to take them in: what a dozen domains ask for with all their credits. A
+peer that is given up asks anew for what it misses."""
 UNATTENDED_HIGH_WATER_MARK: Final = 16
 """Messages that wait, of one peer, at a socket that is looked at only now and then."""
 MAX_IPC_PATH: Final = 107
 """sockaddr_un holds 108 bytes, the last one zero."""
 DRAIN: Final = 256
 """Most messages taken from one socket in a row, so that the other one gets its turn."""
+DRAIN_EACH: Final = 16
+"""Messages after which one peer has had its share of them, where it shares with nobody. A ROUTER takes from
+its peers in turn: whoever comes again, while others came once, has more to say than they."""
 
 # Plain ints for flags: pyzmq is faster with them than with its enums. Options it turns
 # into its enum every time.
@@ -142,9 +150,12 @@ class Server:
         socket = self._sockets[role]
         recv, option = socket.recv, socket.getsockopt
         arrived: list[tuple[bytes, bytes | None]] = []
+        counts: dict[bytes, int] = {}
+        most = 0
         try:
-            while len(arrived) < limit:
+            while len(arrived) < limit and most < max(2, DRAIN_EACH // (len(counts) or 1)):
                 routing = recv(_NOBLOCK)
+                most = counts[routing] = counts.get(routing, 0) + 1
                 frame: bytes | None = recv(_NOBLOCK)
                 # Left unread, the rest of the message would look like the routing id of somebody else.
                 while option(_RCVMORE):
@@ -184,6 +195,8 @@ def router(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
     socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
     socket.setsockopt(zmq.BACKLOG, BACKLOG)
     set_common(socket)
+    socket.setsockopt(zmq.RCVHWM, ARRIVED_HIGH_WATER_MARK)
+    socket.setsockopt(zmq.SNDHWM, LEAVING_HIGH_WATER_MARK)
     return socket
 
 

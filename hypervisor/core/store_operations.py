@@ -46,7 +46,7 @@ def store_operation(host: Host, caller: Caller, request: StoreOp) -> Steps:
         case StoreRead():
             return _read(host, request)
         case StoreDirectory():
-            return _directory(host, request)
+            return _directory(host, caller, request)
         case StoreWrite():
             return _write(host, caller, request)
         case StoreRemove():
@@ -97,9 +97,14 @@ def _read(host: Host, request: StoreRead) -> Result:
     return Result(-Errno.ENOENT) if value is None else Result(0, StoreText(value))
 
 
-def _directory(host: Host, request: StoreDirectory) -> Result:
+def _directory(host: Host, caller: Caller, request: StoreDirectory) -> Result:
+    """A guest gets no more than a xenstore message holds (XENSTORE_PAYLOAD_MAX); dom0 asks for the parts."""
     names = host.store.children.get(request.path)
-    return Result(-Errno.ENOENT) if names is None else Result(0, StoreNames(tuple(sorted(names))))
+    if names is None:
+        return Result(-Errno.ENOENT)
+    if not caller.privileged and sum(len(name) + 1 for name in names) > MAX_VALUE:
+        return Result(-Errno.E2BIG)
+    return Result(0, StoreNames(tuple(sorted(names))))
 
 
 def _write(host: Host, caller: Caller, request: StoreWrite) -> Result:

@@ -7,7 +7,7 @@ journal notes in `notes`. Nothing a peer sends raises: it is answered with a `Re
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -33,6 +33,7 @@ from hypervisor.public.protocol import (
 )
 from hypervisor.public.requests import Event, Reply, Request
 from hypervisor.public.units import DOMID_DOM0, DomId
+from hypervisor.session.abuse import Abuse
 from hypervisor.session.speakers import (
     Key,
     Note,
@@ -41,6 +42,7 @@ from hypervisor.session.speakers import (
     RunningCall,
     Speaker,
     domain_secret,
+    peer_fields,
     same_secret,
 )
 
@@ -80,6 +82,7 @@ class ServerSession:
         self._incarnations: dict[DomId, list[Key]] = {}  # the keys of `_speakers` by domid
         self._closing = False
         self._looked = 0  # when leases were checked last, real ms
+        self.abuse = Abuse()
         self.outbox: list[Send] = []
         self.notes: list[Note] = []
         self.received = 0
@@ -94,6 +97,8 @@ class ServerSession:
     def receive(self, role: Role, routing: bytes, frame: bytes | None, now: int) -> RunningCall | None:
         """Take one frame; gives the Call to begin, if it was one. A frame of several parts is None."""
         self.received += 1
+        if self.abuse.muted and (role, routing) in self.abuse.muted:
+            return None
         peer = self._peers[role].get(routing)
         if peer is not None:
             peer.heard = now
@@ -150,6 +155,7 @@ class ServerSession:
         self, role: Role, routing: bytes, domid: int, incarnation: int, seq: int, error: WireError, text: str
     ) -> None:
         self.refusals[error.value] += 1
+        self.abuse.refused(role, routing, error)
         refused = Refused(domid, incarnation, seq, error.value, text[:REFUSAL_CHARS])
         self.outbox.append((role, routing, encode(refused)))
 
@@ -324,14 +330,18 @@ class ServerSession:
 
     # ---- peers and domains that end
 
-    def peer_lost(self, role: Role, routing: bytes, now: int) -> None:
-        """The transport knows no such peer any more. Its speakers may come back over another one."""
+    def peer_lost(self, role: Role, routing: bytes, now: int) -> bool:
+        """The transport knows no such peer any more. Its speakers may come back over another one.
+
+        False when it spoke for nobody.
+        """
         peer = self._peers[role].pop(routing, None)
         if peer is None:
-            return
+            return False
         for speaker in peer.speakers.values():
             speaker.peer = None
         self.notes.append(Note("lost", now, peer_fields(peer)))
+        return True
 
     def domains_gone(self, now: int, domids: Iterable[DomId] | None = None) -> None:
         """Some domain died: forget the speakers of the dead, telling them so for what is unanswered.
@@ -386,8 +396,3 @@ def unknown(peer: Peer | None, key: Key) -> tuple[WireError, str]:
             f"this connection speaks for another incarnation of domain {key[0]}",
         )
     return WireError.UNKNOWN_PEER, f"this connection said no hello for domain {key[0]}"
-
-
-def peer_fields(peer: Peer) -> dict[str, Any]:
-    """A peer in a journal note."""
-    return {"role": peer.role.value, "domains": [list(key) for key in peer.speakers]}

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from enum import StrEnum
 from hashlib import blake2b
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -17,6 +17,8 @@ from hypervisor.public.units import DomId
 Key = tuple[int, int]
 """(domid, incarnation)."""
 SECRET_BYTES: Final = 16
+REMEMBERED_BYTES: Final = 1 << 20
+"""Of answers kept for one guest, unless the last alone is longer; who lists a thousand domains is none."""
 
 
 class Role(StrEnum):
@@ -60,7 +62,7 @@ class RunningCall(Struct, eq=False):
 class Speaker:
     """A domain's incarnation (or a toolstack) as a caller. It outlives the connections it speaks over."""
 
-    __slots__ = ("floor", "in_progress", "key", "name", "operations", "peer", "remembered", "virqs")
+    __slots__ = ("floor", "held", "in_progress", "key", "name", "operations", "peer", "remembered", "virqs")
 
     def __init__(self, key: Key, name: str) -> None:
         self.key = key
@@ -68,6 +70,7 @@ class Speaker:
         self.peer: Peer | None = None  # the connection it speaks over now
         self.in_progress: dict[int, RunningCall] = {}
         self.remembered: OrderedDict[int, bytes] = OrderedDict()  # Answer frames by seq, oldest answer first
+        self.held = 0  # bytes of these
         self.floor = -1  # the highest seq whose answer has been forgotten
         self.virqs: tuple[int, ...] = ()
         self.operations = 0  # requests that have had their reply
@@ -75,9 +78,12 @@ class Speaker:
     def remember(self, seq: int, frame: bytes, limit: int) -> None:
         """Keep the answer for a resent Call, forgetting the oldest beyond `limit`."""
         self.remembered[seq] = frame
-        if len(self.remembered) > limit:
+        self.held += len(frame)
+        most = REMEMBERED_BYTES if self.key[0] else self.held
+        while len(self.remembered) > limit or (self.held > most and len(self.remembered) > 1):
             # Not next(iter(...)) of a dict, which passes over everything forgotten before.
-            forgotten, _ = self.remembered.popitem(last=False)
+            forgotten, old = self.remembered.popitem(last=False)
+            self.held -= len(old)
             if forgotten > self.floor:
                 self.floor = forgotten
 
@@ -104,3 +110,8 @@ class Note:
         self.kind = kind
         self.time = time
         self.fields = fields
+
+
+def peer_fields(peer: Peer) -> dict[str, Any]:
+    """A peer in a journal note."""
+    return {"role": peer.role.value, "domains": [list(key) for key in peer.speakers]}

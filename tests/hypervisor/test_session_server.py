@@ -25,6 +25,7 @@ from hypervisor.public.protocol import (
     encode,
 )
 from hypervisor.public.requests import Reply, Request, VirqEvent, WatchEvent
+from hypervisor.session.abuse import MOST_ABUSES
 from hypervisor.session.server import ServerSession
 from hypervisor.session.speakers import Role, RunningCall, domain_secret
 
@@ -366,3 +367,18 @@ def test_strangers_leave_no_trace() -> None:
     assert wire.session.notes == []
     wire.session.check_leases(10_000)
     assert wire.session.notes == []
+
+
+def test_who_sends_nothing_but_garbage_is_not_read_for_a_while() -> None:
+    """After so many refusals a connection is passed over until the amnesty, and nobody else is."""
+    wire = Wire()
+    wire.hello()
+    for _ in range(MOST_ABUSES):
+        assert wire.session.receive(GUESTS, b"noise", b"\xc1", 0) is None
+    assert len(wire.sent()) == MOST_ABUSES
+    wire.session.receive(GUESTS, b"noise", b"\xc1", 0)
+    assert wire.sent() == []
+    assert wire.call(1, Physinfo()) is not None
+    wire.session.abuse.amnesty()
+    wire.session.receive(GUESTS, b"noise", b"\xc1", 0)
+    assert wire.refusal() == "malformed"

@@ -1,0 +1,45 @@
+"""Connections that send in numbers what no party sends."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from hypervisor.public.errors import WireError
+from hypervisor.session.speakers import Role
+
+ABUSES: Final = frozenset(
+    {
+        WireError.MALFORMED,
+        WireError.OVERSIZED,
+        WireError.BAD_SECRET,
+        WireError.NOT_PERMITTED,
+        WireError.NO_CREDIT,
+    }
+)
+"""Refusals that a party which keeps to the protocol hardly ever meets, and never in numbers."""
+MOST_ABUSES: Final = 256
+"""Of one connection between two amnesties: what it sends from then on is not even read."""
+
+Connection = tuple[Role, bytes]
+
+
+class Abuse:
+    """Counts refusals by connection."""
+
+    def __init__(self) -> None:
+        self._counts: dict[Connection, int] = {}
+        self.muted: set[Connection] = set()
+        """Who is not read any more."""
+
+    def refused(self, role: Role, routing: bytes, error: WireError) -> None:
+        """A message of that connection was refused."""
+        if error not in ABUSES:
+            return
+        count = self._counts[role, routing] = self._counts.get((role, routing), 0) + 1
+        if count == MOST_ABUSES:
+            self.muted.add((role, routing))
+
+    def amnesty(self) -> None:
+        """Everybody is read again. To be called a few times a second."""
+        self._counts.clear()
+        self.muted.clear()
