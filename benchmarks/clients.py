@@ -137,9 +137,17 @@ class Clients:
 
     def run(self, endpoint: int, window: int, seconds: float) -> list[Measured]:
         """Let all of them send to one endpoint for so long."""
+        self.order(endpoint, window, seconds)
+        return self.measured()
+
+    def order(self, endpoint: int, window: int, seconds: float) -> None:
+        """The same without waiting for the end, so that others can be ordered, too."""
         order = Run(endpoint, window, time.monotonic() + SETTLE_SECONDS, seconds)
         for pipe in self._pipes:
             pipe.send(order)
+
+    def measured(self) -> list[Measured]:
+        """What came of the last order."""
         return [pipe.recv() for pipe in self._pipes]
 
     def rate(self, endpoint: int, window: int, seconds: float) -> float:
