@@ -12,7 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hypervisor.public.units import PAGES_PER_GIB, PAGES_PER_MIB
+from launch.cluster.arrivals import plan_arrivals
+from launch.cluster.host_plan import HostPlan
+from launch.cluster.plans import plan_guests
+from launch.cluster.run import check_run
 from launch.errors import UsageError
+from launch.launches import Verdict, fold
 from launch.results import resolved
 from launch.scenario.document import apply_set, built_in_names
 from launch.scenario.impossible import room
@@ -22,6 +27,8 @@ from launch.scenario.sizes import format_size, parse_size
 from launch.scenario.windows import guest_windows
 from launch.scenario.workloads import ConstantDemand, RandomWalkDemand, SineDemand
 from launch.scenario.world import check_behaviour, check_traces
+from launch.simulate.host_run import run_virtual
+from launch.simulate.run import check_simulation
 
 SMALL = """
 [guests]
@@ -162,7 +169,37 @@ def test_the_built_in_scenarios_are_found_by_name() -> None:
     """They ship inside the package, sorted."""
     names = built_in_names()
     assert {"borg", "default", "dynamic-storm", "ten-thousand", "thousand", "worst-case"} <= set(names)
+    assert set(ARGUMENTS) <= set(names)
     assert list(names) == sorted(names)
+
+
+ARGUMENTS = ("hundreds", "two-builders", "tmem-freeze", "sum-of-maxes")
+"""Scenarios that are one paragraph of the seed each."""
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_a_paragraph_of_the_seed_is_a_scenario_that_says_which(name: str) -> None:
+    """It can be run and simulated with its schemes, and quotes what it is about before its first key."""
+    loaded = load_scenario(name)
+    check_run(loaded)
+    check_simulation(loaded)
+    head = loaded.source.text.partition("\nname =")[0]
+    assert all(line.startswith("#") or not line for line in head.splitlines()) and head.count('"') >= 2
+    assert loaded.scenario.duration / loaded.scenario.speed < 20, "seconds a scheme"
+    assert loaded.scenario.about
+
+
+def test_of_two_builders_without_a_reservation_both_fail() -> None:
+    """naive: both begin and neither is built; claim refuses one of them in one call."""
+    first_round = ["arrivals.at=[10, 10]", 'arrivals.sizes=["104MiB", "104MiB"]', "duration=40"]
+    scenario = load_scenario("two-builders", first_round).scenario
+    plan = HostPlan(scenario, 1, plan_guests(scenario, 1), plan_arrivals(scenario, 1))
+    ends = {
+        scheme: sorted(one.verdict for one in fold(result.ordered_at, result.outcomes))
+        for scheme in ("naive", "claim")
+        for result in [run_virtual(plan, scheme)]
+    }
+    assert ends == {"naive": [Verdict.FAILED_LATE] * 2, "claim": [Verdict.BUILT, Verdict.REFUSED]}
 
 
 def test_borg_runs_on_the_shared_traces(shared: Path) -> None:
