@@ -26,7 +26,7 @@ from launch.judge.evidence import files_evidence, folder_evidence, journal_strea
 from launch.judge.figures import figures, flat
 from launch.judge.judge import judge_stream
 from launch.judge.verdict import HostJudgement
-from launch.launches import fold
+from launch.launches import Verdict, fold
 from launch.over_hosts import OverHosts, over_hosts
 from launch.results import Results
 from launch.scenario.models import Scenario
@@ -37,7 +37,9 @@ from launch.summary import summarise
 from launch.trust import distrust, lags_of, time_scale
 
 HARM: Final = "harm_pages"
-HARM_OF: Final = ("falsely_refused_pages", "pages_discarded", "pages_swapped")
+FAILED_PAGES: Final = "failed_late_pages"
+"""Of pages_discarded those that late failures threw away: not what a dismissal at the end of the run did."""
+HARM_OF: Final = ("falsely_refused_pages", FAILED_PAGES, "pages_swapped")
 """What a decision can do wrong: launches falsely refused, builds thrown away, pages swapped."""
 CELLS: Final = "cells"
 OVER_HOSTS: Final = "over_hosts."
@@ -118,6 +120,8 @@ class _Ran:
         leftovers = [line for one in self.results for line in one.leftovers]
         # Both know admitted and oom_kills, and mean the same by them; the judge rounds what it charges.
         found = {**flat(figures(self.judgements)), **flat(summarise(launches, reports, leftovers))}
+        failed = (one.pages_discarded for one in launches if one.verdict is Verdict.FAILED_LATE)
+        found[FAILED_PAGES] = float(sum(failed))
         found[HARM] = sum(found[name] or 0.0 for name in HARM_OF)
         over = {} if self.over_hosts is None else flat(self.over_hosts)
         return {**found, **{f"{OVER_HOSTS}{name}": value for name, value in over.items()}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from launch.compare.cell import HARM
+from launch.compare.cell import FAILED_PAGES, HARM
 from launch.errors import UsageError
 from launch.judge.figures import Figures
 from launch.summary import SchemeSummary
@@ -18,6 +18,7 @@ HIGHEST: Final = (
 """Figures of which more is better."""
 LOWEST: Final = (
     HARM,
+    FAILED_PAGES,
     "falsely_refused_pages",
     "failed_late",
     "pages_discarded",
@@ -72,7 +73,7 @@ def parse_choice(text: str) -> Choice:
     direction, colon, figure = text.partition(":")
     if not colon:
         direction, figure = "", text
-    roots = {*Figures.__struct_fields__, *SchemeSummary.__struct_fields__, "over_hosts", HARM}
+    roots = {*Figures.__struct_fields__, *SchemeSummary.__struct_fields__, "over_hosts", HARM, FAILED_PAGES}
     if figure.partition(".")[0] not in roots or direction not in ("", "highest", "lowest"):
         known = ", ".join((*HIGHEST, *LOWEST))
         raise UsageError(f"--best {text}: no such figure: one of {known}, or highest:FIGURE, lowest:FIGURE")

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 from rich.table import Table
 
-from launch.compare.cell import HARM, OVER_HOSTS, Cell
+from launch.compare.cell import FAILED_PAGES, HARM, OVER_HOSTS, Cell
 from launch.compare.choice import Choice
 from launch.compare.statistics import CONFIDENCE, FEW, Difference, Estimate, difference, estimate
 from launch.errors import UsageError
@@ -18,7 +18,7 @@ from launch.errors import UsageError
 SHOWN: Final = (
     (HARM, "harm: the next three (pages)"),
     ("falsely_refused_pages", "false refusals (pages)"),
-    ("pages_discarded", "failed builds (pages)"),
+    (FAILED_PAGES, "failed builds (pages)"),
     ("pages_swapped", "pages swapped"),
     ("admitted", "admitted"),
     ("failed_late", "failed late"),
@@ -46,7 +46,7 @@ SETTINGS_SHOWN: Final = MappingProxyType(
     {
         "admitted": "admitted",
         "falsely_refused_pages": "falsely refused",
-        "pages_discarded": "failed builds",
+        FAILED_PAGES: "failed builds",
         "pages_swapped": "swapped",
         "oom_kills": "OOM kills",
     }

@@ -251,7 +251,7 @@ def test_a_run_whose_timings_cannot_be_trusted_gives_no_figure(scenario: Path, t
     task = Task(tmp_path, only, 1, real=False)
     cell = run_cell(task)
     assert task.finished() == cell and not cell.distrust
-    parts = ("falsely_refused_pages", "pages_discarded", "pages_swapped")
+    parts = ("falsely_refused_pages", "failed_late_pages", "pages_swapped")
     assert cell.figures["harm_pages"] == sum(cell.figures[name] or 0 for name in parts)
     late = HostResult(lags={"hypervisor": Lag(0.2, 0.3)})
     assert "hypervisor woke up" in distrusted(only.loaded.scenario, [HostResult(), late])
