@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
-from guests.report import GuestReport
+from guests.report import GuestReport, PagingCounts
 from hypervisor.public.units import DomId, Pages
 
 
@@ -30,34 +30,17 @@ class Refused(Struct, frozen=True):
     domains: int
 
 
-class GuestPaging(Struct, frozen=True):
-    """Sums over the guests' reports, fields of the same names: pages, and references to pages of files."""
-
-    disk_swap_out: Pages = 0
-    disk_swap_in: Pages = 0
-    frontswap_stores: Pages = 0
-    frontswap_refused: Pages = 0
-    frontswap_loads: Pages = 0
-    file_references: int = 0
-    page_cache_hits: int = 0
-    file_reads: Pages = 0
-    cleancache_puts: Pages = 0
-    cleancache_puts_refused: Pages = 0
-    cleancache_hits: Pages = 0
-    cleancache_misses: Pages = 0
-
-
 class MemoryFigures(Struct, frozen=True):
     """Totals over the repeats.
 
     growth: pages added to tot_pages by source; "tmem ephemeral put" adds to what tmem holds, to nobody's
-    tot_pages. refused: by source, then by reason. crashed: domains that could not go on without a page that
-    was not to be had (S10, A30).
+    tot_pages. refused: by source, then by reason. paging: sums over the guests' reports. crashed: domains that
+    could not go on without a page that was not to be had (S10, A30).
     """
 
     growth: dict[str, Pages] = {}
     refused: dict[str, dict[str, Refused]] = {}
-    paging: GuestPaging = GuestPaging()
+    paging: PagingCounts = field(default_factory=PagingCounts)
     crashed: int = 0
 
 
@@ -103,8 +86,8 @@ def memory_figures(hosts: Iterable[Tallies]) -> MemoryFigures:
             reasons = refused.setdefault(one.source, {})
             known = reasons.get(one.reason, Refused(0, 0, 0))
             reasons[one.reason] = Refused(known.times + one.times, known.pages + one.pages, known.domains + 1)
-    names = GuestPaging.__struct_fields__
-    paging = GuestPaging(**{name: sum(getattr(one, name) for one in reports) for name in names})
+    names = PagingCounts.__struct_fields__
+    paging = PagingCounts(**{name: sum(getattr(one, name) for one in reports) for name in names})
     return MemoryFigures(growth, refused, paging, crashed)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from hypervisor.core.sources import Reason, Source
-from launch.memory_figures import GuestPaging, MemoryFigures, Refused
+from launch.memory_figures import MemoryFigures, PagingCounts, Refused
 
 NO_TOT_PAGES: Final = (Source.TMEM_EPHEMERAL,)
 """Sources whose pages are in nobody's tot_pages (T20)."""
@@ -53,6 +53,6 @@ def _uses_tmem(figures: MemoryFigures) -> bool:
     return bool(paging.file_references or paging.frontswap_stores or paging.frontswap_refused)
 
 
-def _paging(paging: GuestPaging, name: str, beside: str | None) -> str:
+def _paging(paging: PagingCounts, name: str, beside: str | None) -> str:
     text = f"{getattr(paging, name):,}"
     return text if beside is None else f"{text} ({getattr(paging, beside):,})"

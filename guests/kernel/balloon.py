@@ -4,13 +4,13 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from guests.behaviours import Behaviour
-from guests.kernel.counters import Counters
 from guests.kernel.errors import KernelBugError
 from guests.kernel.frames import PageNames, split_runs
 from guests.kernel.hypercalls import Hypercalls
 from guests.kernel.memory import GuestMemory
 from guests.kernel.schedule import BalloonState, RetrySchedule
 from guests.kernel.work import DelayedWork, Guard
+from guests.report import Counters
 from hypervisor.public.domctl import Frames
 from hypervisor.public.memory import CurrentReservation, DecreaseReservation, PopulatePhysmap
 from hypervisor.public.points import point

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from guests.kernel.counters import Counters
 from guests.kernel.page_cache import FilePage
 from guests.kernel.tmem_queue import TmemQueue
+from guests.report import Counters
 from hypervisor.public.requests import Reply
 from hypervisor.public.tmem import (
     Oid,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
-from guests.kernel.counters import Counters
+from guests.report import Counters
 from hypervisor.public.requests import Reply, Request
 from hypervisor.public.world import IndefiniteError, RefusedByWireError, World
 from hypervisor.public.xenstore import StoreOp

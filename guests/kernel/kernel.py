@@ -1,15 +1,15 @@
 """A guest's kernel: what runs inside a domain, as coroutines over a `World`."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from types import MappingProxyType
 from typing import Final
+
+from msgspec.structs import asdict
 
 from guests.behaviours import BehaviourFactory, make_behaviour
 from guests.config import GuestConfig
 from guests.factory import make_workload
 from guests.kernel.balloon import BalloonDriver
-from guests.kernel.counters import Counters
 from guests.kernel.errors import KernelBugError
 from guests.kernel.first_touches import FirstTouches
 from guests.kernel.frames import PageNames
@@ -23,7 +23,7 @@ from guests.kernel.selfballoon_worker import SelfBalloonWorker
 from guests.kernel.shared_writes import SharedWrites
 from guests.kernel.target_watch import TargetWatch
 from guests.kernel.work import Body
-from guests.report import CONNECTION_LOST, DOMAIN_GONE, RUNNING, STOPPED, GuestReport
+from guests.report import CONNECTION_LOST, DOMAIN_GONE, RUNNING, STOPPED, Counters, GuestReport
 from guests.sizing import FollowDemand, FollowToolstack, Sizing
 from hypervisor.public.errors import WireError
 from hypervisor.public.units import Pages, runs_length
@@ -235,5 +235,6 @@ def _report(
         demand_pages=memory.wanted,
         resident_pages=memory.resident,
         swapped_pages=memory.swapped,
+        swap_times=memory.swap_times.intervals(),
         **asdict(counters),
     )

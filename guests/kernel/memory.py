@@ -1,7 +1,8 @@
 """A guest's own memory: free, resident and swapped pages, as arithmetic without clock or coroutine."""
 
-from guests.kernel.counters import Counters
 from guests.kernel.swap import DiskSwap, Pager
+from guests.kernel.swap_times import SwapTimes
+from guests.report import Counters
 from hypervisor.public.units import Pages, Seconds
 
 
@@ -30,6 +31,7 @@ class GuestMemory:
         self._counters = counters
         self._accounted = now
         self._pager: Pager = pager or DiskSwap(counters)
+        self.swap_times = SwapTimes()
 
     @property
     def free(self) -> Pages:
@@ -96,6 +98,7 @@ class GuestMemory:
         self.swapped += pages
         self._pager.out(pages)
         self._counters.swapped_out += pages
+        self.swap_times.add(self._accounted, out=pages)
         if not self._counters.pages_refused:
             self._counters.swapped_unrefused += pages
         self._counters.highest_swapped = max(self._counters.highest_swapped, self.swapped)
@@ -108,3 +111,4 @@ class GuestMemory:
         self._pager.back(back)
         self.resident += back
         self._counters.swapped_in += back
+        self.swap_times.add(self._accounted, back=back)

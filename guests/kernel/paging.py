@@ -2,7 +2,6 @@
 
 from guests.config import GuestConfig
 from guests.kernel.cleancache import Cleancache
-from guests.kernel.counters import Counters
 from guests.kernel.frames import PageNames
 from guests.kernel.hypercalls import Hypercalls
 from guests.kernel.memory import GuestMemory
@@ -10,6 +9,7 @@ from guests.kernel.reader import Reader
 from guests.kernel.swap import DiskSwap, Frontswap, Pager
 from guests.kernel.tmem_queue import TmemQueue
 from guests.kernel.work import Guard
+from guests.report import Counters
 from hypervisor.public.tmem import TMEM_EPHEMERAL, TMEM_PERSISTENT, TmemNewPool
 from hypervisor.public.units import Pages, runs_length
 from hypervisor.public.world import Task, World

@@ -5,10 +5,10 @@ from typing import Final
 
 from guests.config import FileSpec
 from guests.kernel.cleancache import Cleancache
-from guests.kernel.counters import Counters
 from guests.kernel.memory import GuestMemory
 from guests.kernel.page_cache import FilePage, PageCache
 from guests.kernel.tmem_queue import TmemQueue
+from guests.report import Counters
 from guests.zipf import Zipf
 from hypervisor.public.units import Seconds
 from hypervisor.public.world import World

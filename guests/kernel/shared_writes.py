@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from guests.kernel.counters import Counters
 from guests.kernel.hypercalls import Hypercalls
+from guests.report import Counters
 from hypervisor.public.access import SharingBroken, WritePage
 from hypervisor.public.requests import Reply
 from hypervisor.public.units import Gfn, Runs, Seconds

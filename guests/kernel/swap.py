@@ -6,8 +6,8 @@ from functools import partial
 from heapq import heappop, heappush
 from typing import Final, Protocol
 
-from guests.kernel.counters import Counters
 from guests.kernel.tmem_queue import TmemQueue
+from guests.report import Counters
 from hypervisor.public.requests import Reply
 from hypervisor.public.tmem import Oid, TmemFlushPage, TmemGetPage, TmemPage, TmemPutPage
 from hypervisor.public.units import Pages

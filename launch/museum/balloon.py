@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from guests.behaviours import make_behaviour
 from guests.kernel.balloon import BalloonDriver
-from guests.kernel.counters import Counters
 from guests.kernel.frames import PageNames
 from guests.kernel.hypercalls import Hypercalls
 from guests.kernel.memory import GuestMemory
 from guests.kernel.schedule import RetrySchedule
 from guests.kernel.target_watch import TargetWatch
 from guests.kernel.work import Body
+from guests.report import Counters
 from hypervisor.public.units import Pages, Runs
 from hypervisor.public.world import World
 from launch.explore.scene import Scene

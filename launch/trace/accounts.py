@@ -56,7 +56,7 @@ def _bands(bands: Iterable[Band], pid: int) -> Iterator[Event]:
 
 
 def _faults(reports: Iterable[GuestReport], last: Seconds, pid: int) -> Iterator[Event]:
-    """Swap and OOM kills over a guest's life: its report has the totals, and nobody wrote down when."""
+    """A guest's life with its totals, and in it each interval in which it swapped, as its report tells."""
     for number, report in enumerate(reports):
         if not (report.swapped_out or report.oom_kills or report.pages_refused):
             continue
@@ -72,3 +72,13 @@ def _faults(reports: Iterable[GuestReport], last: Seconds, pid: int) -> Iterator
         }
         length = max(end - start, 0.0) * MICROSECONDS
         yield whole(track, start * MICROSECONDS, length, text, "fault", args)
+        yield from _swapped(report, track, start, end)
+
+
+def _swapped(report: GuestReport, track: Track, start: Seconds, end: Seconds) -> Iterator[Event]:
+    for one in report.swap_times:
+        begins, ends = max(one.start_s, start), min(one.start_s + one.seconds, end)
+        text = f"swap: {one.out:,} pages out, {one.back:,} in"
+        args = {"out": one.out, "in": one.back}
+        length = max(ends - begins, 0.0) * MICROSECONDS
+        yield whole(track, begins * MICROSECONDS, length, text, "swap", args)

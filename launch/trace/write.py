@@ -49,5 +49,8 @@ def trace(run: RunFolder) -> dict[str, Any]:
 
 
 def in_order(events: Iterable[Event]) -> Sequence[Event]:
-    """By track and time, names first; of the same time in the order in which it was told."""
-    return sorted(events, key=lambda one: (one["ph"] != "M", one["pid"], one["tid"], one["ts"]))
+    """By time, names first; of the same time in the order in which it was told.
+
+    Perfetto takes an arrow's end for lost when it stands before the arrow's start, also at the same time.
+    """
+    return sorted(events, key=lambda one: (one["ph"] != "M", one["ts"]))

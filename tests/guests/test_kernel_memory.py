@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from guests.kernel.counters import Counters
 from guests.kernel.memory import GuestMemory
 from guests.kernel.programs import Programs
+from guests.report import Counters
 from guests.workloads import Constant
 
 PAGES = st.integers(0, 400)

@@ -9,8 +9,8 @@ import msgspec
 from guests.report import GuestReport
 from hypervisor.core.sources import Reason, Refusal, Source, refused_allocations
 from launch.memory_figures import (
-    GuestPaging,
     MemoryFigures,
+    PagingCounts,
     Refused,
     RefusedAllocations,
     memory_figures,
@@ -63,7 +63,7 @@ def test_hosts_and_guests_are_added_up() -> None:
     assert memory_figures([one, two]) == MemoryFigures(
         {"build": 7, "balloon populate": 1},
         {"build": {"claim": Refused(5, 50, 3)}},
-        GuestPaging(cleancache_hits=7, frontswap_stores=9),
+        PagingCounts(cleancache_hits=7, frontswap_stores=9),
         crashed=2,
     )
 
@@ -73,7 +73,7 @@ def test_rows_name_source_reason_and_who() -> None:
     claim = MemoryFigures(
         {"build": 7000, "tmem ephemeral put": 5},
         {"balloon populate": {"claim": Refused(1200, 1200, 3)}},
-        GuestPaging(frontswap_stores=10, frontswap_refused=4),
+        PagingCounts(frontswap_stores=10, frontswap_refused=4),
     )
     assert list(memory_rows([claim, MemoryFigures()])) == [
         ("tot_pages grown: build (pages)", "7,000", "0"),
@@ -92,7 +92,7 @@ def test_crashed_guests_are_counted() -> None:
 
 def test_guests_without_tmem_have_no_rows_of_it() -> None:
     """Plain swap is told by the rows that were always there."""
-    assert list(memory_rows([MemoryFigures({}, {}, GuestPaging(disk_swap_out=3))])) == []
+    assert list(memory_rows([MemoryFigures({}, {}, PagingCounts(disk_swap_out=3))])) == []
 
 
 def test_a_wrong_page_makes_a_violation() -> None:
