@@ -107,7 +107,7 @@ class Server:
         self._sockets: dict[str, zmq.Socket[bytes]] = {}
         self._roles: dict[zmq.Socket[bytes], str] = {}
         self._poller = zmq.Poller()
-        self._locks: list[int] = []
+        self._locks: list[tuple[Path, int]] = []
         self.endpoints: dict[str, str] = {}
         """Where clients connect, with the real port numbers."""
         try:
@@ -119,7 +119,8 @@ class Server:
 
     def _bind(self, role: str, endpoint: str) -> None:
         if endpoint.startswith("ipc://"):
-            self._locks.append(lock_ipc(checked(Path(endpoint[len("ipc://") :]))))
+            path = checked(Path(endpoint[len("ipc://") :]))
+            self._locks.append((path, lock_ipc(path)))
         socket = router(self._context)
         if role in self._unattended:
             socket.setsockopt(zmq.RCVHWM, UNATTENDED_HIGH_WATER_MARK)
@@ -182,9 +183,11 @@ class Server:
         return Sent.SENT
 
     def close(self) -> None:
-        """Unbind. What is still queued is discarded."""
+        """Unbind, and leave no socket behind. What is still queued is discarded."""
         self._context.destroy(linger=0)
-        for lock in self._locks:
+        for path, lock in self._locks:
+            path.unlink(missing_ok=True)
+            lock_file(path).unlink(missing_ok=True)
             os.close(lock)
         self._locks.clear()
 
@@ -210,19 +213,28 @@ def set_common(socket: zmq.Socket[bytes]) -> None:
     socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
 
 
+def lock_file(path: Path) -> Path:
+    """Beside the socket."""
+    return path.with_suffix(".lock")
+
+
 def lock_ipc(path: Path) -> int:
     """Hold `path`'s lock file while this process lives; gives its descriptor.
 
     libzmq would take over a socket's path from a running process without a word.
     """
-    descriptor = os.open(path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    while True:
+        descriptor = os.open(lock_file(path), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(descriptor)
+            text = f"{path} is in use: stop the process that has it, or choose another directory"
+            raise EndpointError(text) from error
+        # Who had it before may have removed the file between our opening and our locking it.
+        if os.fstat(descriptor).st_nlink:
+            return descriptor
         os.close(descriptor)
-        text = f"{path} is in use: stop the process that has it, or choose another directory"
-        raise EndpointError(text) from error
-    return descriptor
 
 
 class Dealer:

@@ -34,8 +34,8 @@ class MemoryFigures(Struct, frozen=True):
     """Totals over the repeats.
 
     growth: pages added to tot_pages by source; "tmem ephemeral put" adds to what tmem holds, to nobody's
-    tot_pages. refused: by source, then by reason. paging: sums over the guests' reports. crashed: domains that
-    could not go on without a page that was not to be had (S10, A30).
+    tot_pages. refused: by source, then by reason. paging: sums over the guests' reports. crashed: domains
+    that could not go on without a page that was not to be had (S10, A30).
     """
 
     growth: dict[str, Pages] = {}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from guests.report import PagingCounts
 from hypervisor.core.sources import Reason, Source
-from launch.memory_figures import MemoryFigures, PagingCounts, Refused
+from launch.memory_figures import MemoryFigures, Refused
 
 NO_TOT_PAGES: Final = (Source.TMEM_EPHEMERAL,)
 """Sources whose pages are in nobody's tot_pages (T20)."""

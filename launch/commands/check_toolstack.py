@@ -48,7 +48,7 @@ def check_toolstack(
     console = Console(highlight=False, stderr=json)
     try:
         verdicts = try_toolstack(setting, folder, lambda verdict: _tell(console, verdict))
-    except UsageError:
+    except (UsageError, KeyboardInterrupt):
         if out is None:
             shutil.rmtree(folder, ignore_errors=True)  # ours, and nobody was told of it
         raise

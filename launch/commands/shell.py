@@ -45,14 +45,22 @@ def shell(
     signal.signal(signal.SIGINT, signal.default_int_handler)  # Ctrl-C ends the shell, and nothing else
     try:
         if command is None:
-            prompt = f"{name}> " if sys.stdin.isatty() else ""  # whoever pipes commands in wants answers only
-            Shell(control, prompt, _printer(json)).cmdloop()
+            _loop(control, name, _printer(json))
         for line in command or ():
             _one_shot(control, line, json)
     except KeyboardInterrupt:
         raise typer.Exit(128 + signal.SIGINT) from None
     except EndpointError as error:
         raise UsageError(str(error)) from error
+
+
+def _loop(control: Control, name: str, show: Callable[[Shown], None]) -> None:
+    """Until the user leaves. Piped commands are all carried out, and 1 says that one failed."""
+    asked = sys.stdin.isatty()  # whoever pipes commands in wants answers only
+    shell = Shell(control, f"{name}> " if asked else "", show)
+    shell.cmdloop()
+    if shell.failed and not asked:
+        raise typer.Exit(1)
 
 
 def _one_shot(control: Control, line: str, json: bool) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from launch.compare.cell import Cell, Task, run_cell
 from launch.compare.report import Column, Comparison
 from launch.compare.variants import Variant
+from launch.pools import as_they_come
 
 DOCUMENT: Final = "comparison.json"
 
@@ -37,30 +35,10 @@ def compare_variants(
         else:
             cells[task.variant.name, task.repeat] = cell
             advance(f"{task.variant.name}, repeat {task.repeat}: there already")
-    for task, cell in _run(missing, 1 if real else jobs):
+    for task, cell in as_they_come(run_cell, missing, 1 if real else jobs):
         cells[task.variant.name, task.repeat] = cell
         advance(f"{task.variant.name}, repeat {task.repeat}")
     return fold(out, variants, cells, real)
-
-
-def _run(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, Cell]]:
-    if min(jobs, len(tasks)) < 2:
-        for task in tasks:
-            yield task, run_cell(task)
-        return
-    context = get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(tasks)), context, _end_on_interrupt) as executor:
-        try:
-            pending = {executor.submit(run_cell, task): task for task in tasks}
-            for future in as_completed(pending):
-                yield pending[future], future.result()
-        finally:
-            executor.shutdown(wait=False, cancel_futures=True)
-
-
-def _end_on_interrupt() -> None:
-    """Ctrl-C reaches every process of the terminal; the parent alone has something to say about it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def fold(

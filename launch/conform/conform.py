@@ -1,10 +1,7 @@
 """Replays recordings of a real Xen and reports where the core answers otherwise."""
 
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +10,7 @@ from launch.conform.reader import RefusedRecordingError, find_recordings, read_r
 from launch.conform.replay import replay, replay_on_frames
 from launch.conform.report import ConformReport, FileReport
 from launch.errors import UsageError
+from launch.pools import in_order
 
 
 def conform_files(
@@ -34,7 +32,7 @@ def conform_files(
     work = partial(_report_or_refusal, release=override, frame_heap=frame_heap)
     files: list[FileReport] = []
     refused: list[str] = []
-    for outcome in _each(work, find_recordings([Path(path) for path in paths]), jobs):
+    for outcome in in_order(work, find_recordings([Path(path) for path in paths]), jobs):
         if isinstance(outcome, str):
             refused.append(outcome)
             continue
@@ -42,25 +40,6 @@ def conform_files(
         if progress is not None:
             progress(f"{outcome.file}: {len(outcome.replayed.mismatches)} mismatches")
     return ConformReport(tuple(files), tuple(refused))
-
-
-def _each(
-    work: Callable[[Path], FileReport | str], paths: Sequence[Path], jobs: int
-) -> Iterator[FileReport | str]:
-    """Outcomes in the order of the paths."""
-    if min(jobs, len(paths)) < 2:
-        yield from map(work, paths)
-        return
-    with ProcessPoolExecutor(min(jobs, len(paths)), get_context("spawn"), _end_on_interrupt) as executor:
-        try:
-            yield from executor.map(work, paths)
-        finally:
-            executor.shutdown(wait=False, cancel_futures=True)
-
-
-def _end_on_interrupt() -> None:
-    """Ctrl-C reaches every process of the terminal; the parent alone has something to say about it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _report_or_refusal(path: Path, release: Release | None, *, frame_heap: bool) -> FileReport | str:

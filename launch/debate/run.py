@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from time import process_time
 from typing import Any
 
@@ -15,6 +13,7 @@ from launch.debate.confirm import Confirmation, Confirmed
 from launch.debate.experiment import Experiment, Kind, Verdict
 from launch.debate.figures import Figures
 from launch.debate.verdict import Finding, Measured, PointFinding, find
+from launch.pools import as_they_come
 
 Tell = Callable[[int], None]
 """Hears how many cells are done."""
@@ -124,7 +123,9 @@ def hold(experiment: Experiment, setting: Setting, tell: Tell = lambda _: None) 
     )
     found: dict[tuple[float, str, int], Figures] = {}
     cpu_s = 0.0
-    for cell, (figures, spent) in _run(cells, setting.jobs, tell):
+    done = enumerate(as_they_come(_timed, cells, setting.jobs), start=1)
+    for number, (cell, (figures, spent)) in done:
+        tell(number)
         found[cell.x, cell.arm, cell.seed] = figures
         cpu_s += spent
     return Outcome(
@@ -136,20 +137,3 @@ def _timed(cell: Cell) -> tuple[Figures, float]:
     """A cell's figures, and the processor seconds that they took."""
     begun = process_time()
     return run_cell(cell), process_time() - begun
-
-
-def _run(cells: list[Cell], jobs: int, tell: Tell) -> Iterable[tuple[Cell, tuple[Figures, float]]]:
-    if jobs == 1:
-        for done, cell in enumerate(cells, start=1):
-            yield cell, _timed(cell)
-            tell(done)
-        return
-    with ProcessPoolExecutor(jobs, mp_context=get_context("forkserver")) as pool:
-        try:
-            running = {pool.submit(_timed, cell): cell for cell in cells}
-            for done, future in enumerate(as_completed(running), start=1):
-                yield running[future], future.result()
-                tell(done)
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise

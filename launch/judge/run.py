@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +21,7 @@ from launch.judge.evidence import EvidenceFault, folder_evidence
 from launch.judge.judge import judge_stream
 from launch.judge.report import RunJudgement
 from launch.judge.verdict import HostJudgement
+from launch.pools import in_order
 from launch.results import path_name
 
 ALONE: Final = 4 << 20
@@ -41,15 +40,9 @@ def judge_run_folder(run: Path, jobs: int, tell: Tell) -> RunJudgement:
     build_time = _build_time(folders)
     work = partial(_one, run, build_time)
     hosts: list[HostJudgement] = []
-    if min(jobs, len(folders)) < 2 or journal_bytes(run) <= ALONE:
-        for folder in folders:
-            hosts.append(work(folder))
-            tell(_line(hosts[-1]))
-    else:
-        with ProcessPoolExecutor(min(jobs, len(folders)), get_context("spawn")) as executor:
-            for host in executor.map(work, folders):
-                hosts.append(host)
-                tell(_line(host))
+    for host in in_order(work, folders, 1 if journal_bytes(run) <= ALONE else jobs):
+        hosts.append(host)
+        tell(_line(host))
     return RunJudgement(build_time, _by_scheme(hosts, _order(run)))
 
 

@@ -150,16 +150,24 @@ class Stage:
         return Access(self._endpoints["toolstacks"], self._control_secret, orders, self._orders_secret)
 
     def _stop_program(self) -> None:
-        """A wrapper's children go with it: the program leads a session of its own."""
-        if self._program is None or self._program.poll() is not None:
+        """A wrapper's children go with it, also when it has ended: the program leads a session of its own."""
+        if self._program is None:
             return
         for number in (signal.SIGTERM, signal.SIGKILL):
-            os.killpg(self._program.pid, number)
-            try:
-                self._program.wait(self.setting.patience)
-                return
-            except subprocess.TimeoutExpired:
-                continue
+            deadline = time.monotonic() + self.setting.patience
+            while self._signalled(self._program, number):
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(LOOK_MS / 1000)
+
+    def _signalled(self, program: subprocess.Popen[bytes], number: int) -> bool:
+        """False when nobody of its group is left. A group's number is not given anew while it has members."""
+        program.poll()
+        try:
+            os.killpg(program.pid, number)
+        except ProcessLookupError:
+            return False
+        return True
 
     def close_hypervisor(self) -> None:
         """Have it close its books: `stats` is there afterwards."""

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -24,6 +22,7 @@ from launch.judge.evidence import EvidenceFault, folder_evidence
 from launch.judge.judge import HostEvidence
 from launch.judge.run import ALONE, Tell, journal_bytes, judge_run_folder, to_document
 from launch.judge.verdict import HostJudgement
+from launch.pools import in_order
 from launch.report.chosen import chosen_domains
 from launch.report.reading import NOTHING, read_host
 from launch.report.story import HostStory, HostTrace
@@ -196,17 +195,12 @@ def _stories(
         (number * PIDS_OF_HOST, name, folder, judgements.get(name))
         for number, (name, folder) in enumerate(drawn, 1)
     ]
-    if min(jobs, len(tasks)) < 2 or journal_bytes(run) <= ALONE:
-        found = [work(*task) for task in tasks]
-    else:
-        with ProcessPoolExecutor(min(jobs, len(tasks)), get_context("spawn")) as executor:
-            found = list(executor.map(work, *zip(*tasks, strict=True)))
+    found = in_order(work, tasks, 1 if journal_bytes(run) <= ALONE else jobs)
     return {story.name: story for story in found}
 
 
-def _story(
-    limit: int, operations: int, base: int, name: str, folder: Path, judgement: HostJudgement | None
-) -> HostStory:
+def _story(limit: int, operations: int, task: tuple[int, str, Path, HostJudgement | None]) -> HostStory:
+    base, name, folder, judgement = task
     evidence = _evidence(folder)
     tracer = Tracer(base, operations)
     try:

@@ -19,8 +19,11 @@ def write_report(runs: Sequence[RunFolder], out: Path | None = None) -> Path:
         name = REPORT if len(runs) == 1 else f"report-against-{runs[0].name}.html"
         out = runs[-1].path / name
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(report_page(runs), encoding="utf-8")
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"{out}: no folder {out.parent}: make it, or name another file with --out"
+        ) from error
     except OSError as error:
         raise UsageError(f"{out}: {error.strerror or error}: name another file with --out") from error
     return out

@@ -20,8 +20,11 @@ def write_trace(run: RunFolder, out: Path | None = None) -> Path:
     """The trace of every host whose journal was read. UsageError where it cannot be written."""
     path = run.path / TRACE if out is None else out
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(msgspec.json.encode(trace(run)))
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"{path}: no folder {path.parent}: make it, or name another file with --out"
+        ) from error
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}: name another file with --out") from error
     return path

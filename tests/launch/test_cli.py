@@ -145,6 +145,7 @@ def test_serve_lets_a_stranger_in(tmp_path: Path, tcp: bool) -> None:
     assert answer.replies[0].value.total_pages == 16 * 262_144
     stats = msgspec.json.decode((folder / "hypervisor.json").read_bytes())
     assert stats["violations"] == []
+    assert not list(folder.glob("*.sock")) + list(folder.glob("*.lock"))
 
 
 def test_a_second_serve_leaves_the_first_alone(tmp_path: Path) -> None:

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import msgspec
 
-from guests.report import GuestReport
+from guests.report import GuestReport, PagingCounts
 from hypervisor.core.sources import Reason, Refusal, Source, refused_allocations
 from launch.memory_figures import (
     MemoryFigures,
-    PagingCounts,
     Refused,
     RefusedAllocations,
     memory_figures,
@@ -23,6 +22,7 @@ REPORT = {name: 0 for name in GuestReport.__struct_fields__} | {
     "kind": "hvm",
     "behaviour": "ideal",
     "ending": "stopped",
+    "swap_times": [],
 }
 
 

@@ -166,7 +166,7 @@ def test_a_bad_command_is_one_line(served: Served, line: str, cure: str) -> None
 
 
 def test_one_shot_and_prompt(served: Served) -> None:
-    """-c runs a command and leaves with 0 or 1, --json is a document; without -c lines are read."""
+    """-c runs a command and leaves with 0 or 1, as piped lines do; --json is a document."""
     done = claimlab("shell", served.folder, "-c", "list", "-c", "info")
     assert done.returncode == 0, done.stderr
     assert "Domain-0" in done.stdout and "free_memory" in done.stdout
@@ -178,10 +178,12 @@ def test_one_shot_and_prompt(served: Served) -> None:
     lines = "help\nlist\nfly\n\nquit\nlist\n"
     command = [sys.executable, "-m", "launch", "shell", str(served.folder)]
     typed = subprocess.run(command, input=lines, capture_output=True, text=True, check=False, timeout=60)
-    assert typed.returncode == 0, typed.stderr
-    assert typed.stdout.count("Domain-0") == 1 and "fly: no such command" in typed.stdout
+    assert typed.returncode == 1, typed.stderr
+    assert typed.stdout.count("Domain-0") == 1 and "fly: no such command" in typed.stderr
     assert all(name in typed.stdout for name in COMMANDS)
     assert "> " not in typed.stdout  # nobody sits there to be prompted
+    good = subprocess.run(command, input="list", capture_output=True, text=True, check=False, timeout=60)
+    assert (good.returncode, good.stderr) == (0, "")
 
 
 def test_an_address_wants_its_secret(served: Served, tmp_path: Path) -> None:

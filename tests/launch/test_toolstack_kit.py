@@ -49,6 +49,19 @@ def test_each_fault_is_named(fault: str, patience: str, words: str, tmp_path: Pa
     assert words in done.stdout
 
 
+def test_children_of_a_wrapper_that_has_ended_go_too(tmp_path: Path) -> None:
+    """A program that starts another and leaves does not leave that one running; its log is kept and named."""
+    script = f"sleep 601 & echo $! > {tmp_path / 'pid'}; exit 7"
+    (tmp_path / "tmp").mkdir()
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}
+    done = claimlab("check-toolstack", "--patience", "1", "--", "sh", "-c", script, env=environment)
+    assert done.returncode == 1, done.stderr
+    log = Path(done.stdout.rsplit("its output: ", 1)[1].strip())
+    assert log.is_file()
+    child = Path("/proc") / (tmp_path / "pid").read_text(encoding="ascii").strip() / "stat"
+    wait_until(lambda: not child.exists() or child.read_text(encoding="ascii").split()[2] == "Z")
+
+
 def test_a_program_that_cannot_be_started_is_bad_usage(tmp_path: Path) -> None:
     """One line with the cure, exit code 2."""
     done = claimlab("check-toolstack", "--out", tmp_path / "logs", "--", "./nosuch")

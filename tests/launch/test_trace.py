@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from launch.cli import main
 from launch.report.folder import RunFolder, read_run
 from launch.trace.write import trace
 from tests.launch.report_runs import simulated
@@ -119,3 +120,13 @@ def test_a_trace_says_what_it_leaves_out(run: Path, monkeypatch: pytest.MonkeyPa
     assert document["otherData"]["operations left out"] > 0
     drawn = [one["cat"] for one in document["traceEvents"] if one["ph"] == "B"]
     assert drawn.count("clamp") > 10 and len(drawn) - drawn.count("clamp") <= 40
+
+
+def test_no_folder_is_made_for_a_trace(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--out in a folder that is not there is one line with the cure, for the page too, and makes nothing."""
+    there = run / "clamp" / "1" / "host0"
+    for command in ("trace", "report"):
+        assert main([command, str(there), "--out", str(tmp_path / "new" / "file")]) == 2
+        printed = capsys.readouterr().err.splitlines()
+        assert printed[-1].endswith(f"no folder {tmp_path / 'new'}: make it, or name another file with --out")
+    assert not (tmp_path / "new").exists()

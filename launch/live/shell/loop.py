@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cmd
+import sys
 from collections.abc import Callable
 
 from launch.cluster.control import Control
@@ -20,6 +21,8 @@ class Shell(cmd.Cmd):
         self.prompt = prompt
         self._control = control
         self._show = show
+        self.failed = False
+        """Some command did."""
 
     def onecmd(self, line: str) -> bool:
         """Carry one line out; True to leave."""
@@ -36,7 +39,8 @@ class Shell(cmd.Cmd):
         try:
             self._show(carry_out(self._control, line))
         except CommandFailedError as error:
-            print(error)
+            self.failed = True
+            print(error, file=sys.stderr)
         return False
 
     def completenames(self, text: str, *ignored: object) -> list[str]:
