@@ -66,14 +66,16 @@
     const traces = [...groups].map(([fate, rows]) => ({
       type: "scatter", mode: "lines+markers", name: fate, hovertemplate: "%{text}<br>%{x:.3f} s<extra></extra>",
       x: rows.flatMap((row) => [row.ordered, row.settled ?? row.decided ?? row.ordered, null]),
-      y: rows.flatMap((row) => [row.order, row.order, null]),
+      y: rows.flatMap((row) => [`${row.order}`, `${row.order}`, null]),
       text: rows.flatMap((row) => [words(row), words(row), ""]),
       line: { width: 7, color: colour(fateColour(rows[0])) },
       marker: { size: 11, color: colour(fateColour(rows[0])),
         symbol: { built: "circle", refused: "x", "failed late": "diamond" }[rows[0].verdict] || "square" },
     }));
     const height = Math.min(190 + 22 * host.launches.length, 640);
-    const yaxis = { title: { text: "launch" }, gridcolor: colour("line"), autorange: "reversed", tickformat: "d",
+    // Categories: a launch that was tried again elsewhere has a number a million higher.
+    const yaxis = { title: { text: "launch" }, gridcolor: colour("line"), autorange: "reversed", type: "category",
+      categoryorder: "array", categoryarray: host.launches.map((row) => `${row.order}`),
       dtick: host.launches.length > 25 ? undefined : 1, zeroline: false };
     draw("chart-launches", traces, layout("Launches: from the order to the end of the build", height, { yaxis, xaxis: whole(host) }));
   };
