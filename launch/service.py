@@ -24,6 +24,8 @@ class Service:
     """What guests got done: hypercalls an emulated second."""
 
     guests: int
+    reported: int
+    """Those that came late or left early, or were killed before their last report, among them."""
     median: float
     slowest: float
     """The mean over the slowest tenth of them."""
@@ -36,7 +38,8 @@ class Service:
     def told(self) -> str:
         """One line for the summary."""
         return (
-            f"{self.guests:,} guests served: {self.median:.3g} hypercalls an emulated second at the median, "
+            f"{self.guests:,} of {self.reported:,} guests lived through it: {self.median:.3g} hypercalls "
+            f"an emulated second at the median, "
             f"{self.slowest:.3g} for the slowest tenth ({self.fairness:.2f} of it)"
         )
 
@@ -51,7 +54,7 @@ def service(reports: Iterable[GuestReport]) -> Service | None:
     if len(rates) < MANY:
         return None
     slowest = rates[: max(1, round(SLOWEST * len(rates)))]
-    return Service(len(rates), median(rates), fmean(slowest))
+    return Service(len(rates), len(lived), median(rates), fmean(slowest))
 
 
 def latencies(history: Path) -> Iterator[Seconds]:

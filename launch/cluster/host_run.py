@@ -22,7 +22,7 @@ from hypervisor.public.units import Pages, Seconds
 from hypervisor.public.world import IndefiniteError, RefusedByWireError, World
 from hypervisor.transport import Server, ipc_endpoints, tcp_endpoints
 from launch.cluster.control import Control, ControlLostError, destroy_all, measure_round_trip
-from launch.cluster.crew import Crew, Member
+from launch.cluster.crew import TERM_SECONDS, Crew, Member
 from launch.cluster.desk import ROLE, Desk, News
 from launch.cluster.host_config import host_config
 from launch.cluster.host_plan import ALONE, HostPlan, HostResult, Others
@@ -45,8 +45,6 @@ from toolstack.builder.build import BuildFailedError
 
 CROWD: Final = 100
 """Processes beyond which each gets up more rarely, and guests beyond which each is reported more rarely."""
-REPORT_SECONDS: Final = 2.0
-"""Real seconds between two reports of a guest, where they are no crowd."""
 READY_SECONDS: Final = 60.0
 """Real seconds for a party to come up."""
 
@@ -279,7 +277,7 @@ class HostRun:
             cells=self._cells,
             bad_link=real_link(self._scenario, self._plan.repeat, residents[0].party),
             patience=self._patience,
-            report_every=REPORT_SECONDS * max(1.0, self._scenario.guests.count / CROWD),
+            report_every=2.0 * max(1.0, self._scenario.guests.count / CROWD),
             history=self._folder / "guests" / f"{configs[0].name}.history",
         )
         member = self._crew.start(configs[0].name, guests_process, process, self._plan.plugins.behaviours)
@@ -373,7 +371,8 @@ class HostRun:
         members += self._sampler.members
         for member in members:
             self._crew.dismiss(member)
-        self._crew.wait_for(members)
+        crowded = max(1.0, self._scenario.guests.count / CROWD / 10)  # each guest's report is to be written
+        self._crew.wait_for(members, TERM_SECONDS * crowded)
         self._result.reports = read_reports(self._folder / "guests")
 
     def _close_books(self) -> None:
