@@ -34,6 +34,7 @@ from hypervisor.observatory import Observatory
 from hypervisor.public.observation import OBSERVERS
 from hypervisor.public.requests import Request, VirqEvent
 from hypervisor.public.units import VIRQ_DOM_EXC, Commit, DomId, Seconds
+from hypervisor.session.abuse import MOST_ABUSES, Abuse
 from hypervisor.session.server import ServerSession
 from hypervisor.session.speakers import Role, RunningCall
 from hypervisor.transport import Sent, Server
@@ -70,6 +71,8 @@ class ServeConfig:
     credits: int = 64
     lease_ms: int = 2000
     """Real milliseconds; 0 switches leases off."""
+    most_abuses: int = MOST_ABUSES
+    """Abusive messages of a connection within a tenth of a second before the rest goes unread."""
     speed: float = 1.0
     """Emulated seconds per real second: the journal's clock shows emulated time."""
     epoch_ns: int | SharedEpoch | None = None
@@ -324,6 +327,7 @@ def serve(config: ServeConfig, stop: Callable[[], bool]) -> dict[str, Any]:
             credits=config.credits,
             lease_ms=config.lease_ms,
         )
+        session.abuse = Abuse(config.most_abuses)
         journal = open_journal(config)
         epoch = time.monotonic_ns() if config.epoch_ns is None else config.epoch_ns
         clock = Clock(config.speed, epoch).now

@@ -26,7 +26,9 @@ Connection = tuple[Role, bytes]
 class Abuse:
     """Counts refusals by connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST_ABUSES) -> None:
+        """`most` refusals of a connection between two amnesties, and it is muted."""
+        self._most = most
         self._counts: dict[Connection, int] = {}
         self.muted: set[Connection] = set()
         """Who is not read any more."""
@@ -36,7 +38,7 @@ class Abuse:
         if error not in ABUSES:
             return
         count = self._counts[role, routing] = self._counts.get((role, routing), 0) + 1
-        if count == MOST_ABUSES:
+        if count == self._most:
             self.muted.add((role, routing))
 
     def amnesty(self) -> None:
