@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import tempfile
-from collections.abc import Generator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from pathlib import Path
 
-from hypervisor.transport import EndpointError
 from launch.cluster.arrivals import plan_arrivals
 from launch.cluster.checks import NO_PLUGINS, check_plugins
 from launch.cluster.cluster_plan import ClusterPlan, ClusterResult
@@ -18,7 +15,7 @@ from launch.cluster.host_run import HostRun, PartyLostError
 from launch.cluster.hosts_run import HostsRun
 from launch.cluster.rounds import Progress, Runners, run_every
 from launch.cluster.toolstacks import FOREIGN
-from launch.errors import UsageError
+from launch.curable import curable
 from launch.live.access import remove_access
 from launch.live.steering import UNATTENDED, Steering
 from launch.results import SOCKETS_PREFIX, Results, remove_sockets
@@ -77,7 +74,7 @@ def run_host(
     try:
         results.record_sockets(sockets)
         with (
-            _curable(folder),
+            curable(folder),
             Crew(folder, results.record_process) as crew,
             closing(HostRun(plan, scheme, folder, sockets, crew, say, steering=steering)) as run,
         ):
@@ -94,18 +91,5 @@ def run_hosts(
     plan: ClusterPlan, scheme: str, results: Results, say: Progress, steering: Steering = UNATTENDED
 ) -> ClusterResult:
     """One scheme on several hosts, once, with real processes. UsageError for what the user can put right."""
-    with _curable(results.path), ExitStack() as stack:
+    with curable(results.path), ExitStack() as stack:
         return HostsRun(plan, scheme, results, say, stack, steering).run()
-
-
-@contextmanager
-def _curable(folder: Path) -> Generator[None, None, None]:
-    """Addresses and disks that are not as they should be are the user's to put right."""
-    try:
-        yield
-    except EndpointError as error:
-        raise UsageError(str(error)) from error
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise  # a fault of our own
-        raise UsageError(f"{folder}: {error.strerror}: make room, or choose another --out") from error

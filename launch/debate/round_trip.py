@@ -16,6 +16,7 @@ from hypervisor.public.units import Seconds
 from hypervisor.transport import ipc_endpoints
 from launch.cluster.control import Control, ControlLostError, measure_round_trip
 from launch.cluster.crew import Crew
+from launch.curable import curable
 from launch.errors import UsageError
 from launch.results import SOCKETS_PREFIX
 
@@ -32,7 +33,7 @@ def round_trip() -> Seconds:
     """
     with tempfile.TemporaryDirectory(prefix=SOCKETS_PREFIX) as name:
         folder = Path(name)
-        with Crew(folder, lambda _role, _pid: None) as crew:
+        with curable(folder), Crew(folder, lambda _role, _pid: None) as crew:
             return _measured(crew, folder)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from launch.curable import curable
 from launch.kit.stage import Setting
 from launch.kit.stage import Stage as Trial
 from launch.kit.trials import TRIALS, enlists
@@ -46,7 +47,7 @@ def try_toolstack(setting: Setting, folder: Path, tell: Callable[[Verdict], None
     sockets = Path(tempfile.mkdtemp(prefix=SOCKETS_PREFIX))
     verdicts: list[Verdict] = []
     try:
-        with Trial(setting, folder, sockets, lambda _role, _pid: None) as trial:
+        with curable(folder), Trial(setting, folder, sockets, lambda _role, _pid: None) as trial:
             for one in TRIALS:
                 verdicts.append(_hold(one, trial))
                 tell(verdicts[-1])

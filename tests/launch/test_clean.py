@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -18,8 +19,11 @@ from tests.launch.cluster_runs import begin, claimlab, pid_of, still_there, wait
 
 def test_a_killed_run_is_cleaned_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After kill -9 of the launcher its sockets go, its results stay, and a second call finds nothing."""
-    temporary = tmp_path / "t"
-    temporary.mkdir()
+    with TemporaryDirectory() as short:  # a socket's path has little room
+        _kill_and_clean(tmp_path, Path(short), monkeypatch)
+
+
+def _kill_and_clean(tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(temporary))
     run = tmp_path / "run"
     long = ("--set", "duration=2000")  # it must not end by itself before it is killed

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -52,14 +53,24 @@ def test_each_fault_is_named(fault: str, patience: str, words: str, tmp_path: Pa
 def test_children_of_a_wrapper_that_has_ended_go_too(tmp_path: Path) -> None:
     """A program that starts another and leaves does not leave that one running; its log is kept and named."""
     script = f"sleep 601 & echo $! > {tmp_path / 'pid'}; exit 7"
-    (tmp_path / "tmp").mkdir()
-    environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}
-    done = claimlab("check-toolstack", "--patience", "1", "--", "sh", "-c", script, env=environment)
-    assert done.returncode == 1, done.stderr
-    log = Path(done.stdout.rsplit("its output: ", 1)[1].strip())
-    assert log.is_file()
+    with tempfile.TemporaryDirectory() as short:  # a socket's path has little room
+        environment = {**os.environ, "TMPDIR": short}
+        done = claimlab("check-toolstack", "--patience", "1", "--", "sh", "-c", script, env=environment)
+        assert done.returncode == 1, done.stderr
+        log = Path(done.stdout.rsplit("its output: ", 1)[1].strip())
+        assert log.is_file()
     child = Path("/proc") / (tmp_path / "pid").read_text(encoding="ascii").strip() / "stat"
     wait_until(lambda: not child.exists() or child.read_text(encoding="ascii").split()[2] == "Z")
+
+
+def test_a_temporary_folder_with_a_long_path_is_bad_usage(tmp_path: Path) -> None:
+    """A socket's path that would be too long is told in one line, which names what to shorten."""
+    far = tmp_path / ("x" * 90)
+    far.mkdir()
+    done = claimlab("check-toolstack", "--", "./nosuch", env={**os.environ, "TMPDIR": str(far)})
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 and done.stderr.endswith("(sockets are made in TMPDIR)\n")
+    assert not list(far.iterdir())
 
 
 def test_a_program_that_cannot_be_started_is_bad_usage(tmp_path: Path) -> None:
@@ -67,9 +78,10 @@ def test_a_program_that_cannot_be_started_is_bad_usage(tmp_path: Path) -> None:
     done = claimlab("check-toolstack", "--out", tmp_path / "logs", "--", "./nosuch")
     assert done.returncode == 2
     assert done.stderr.strip() == "./nosuch: No such file or directory: name a program that can be started"
-    again = claimlab("check-toolstack", "--", "./nosuch", env={**os.environ, "TMPDIR": str(tmp_path)})
-    assert again.returncode == 2
-    assert [one.name for one in tmp_path.iterdir()] == ["logs"]
+    with tempfile.TemporaryDirectory() as short:
+        again = claimlab("check-toolstack", "--", "./nosuch", env={**os.environ, "TMPDIR": short})
+        assert again.returncode == 2
+        assert not list(Path(short).iterdir())
 
 
 @pytest.fixture(scope="module")
