@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from math import ceil
+from math import ceil, inf
 from types import FrameType
 from typing import Final, Protocol
 
@@ -83,6 +83,11 @@ class Clock:
     def real_ms(self, seconds: Seconds) -> float:
         """How many real milliseconds that many emulated seconds are."""
         return seconds * 1000.0 / self.speed
+
+
+def rest_of_delay(milliseconds: float) -> Seconds:
+    """Real seconds to sleep after a poll in whole milliseconds; 0 while there is a whole one to poll for."""
+    return milliseconds / 1000 if milliseconds < 1 else 0.0
 
 
 def first_seq() -> int:
@@ -220,16 +225,21 @@ class Edge:
             self._clear_wake()
         elif timeout and self.clock.now() >= 0:  # coming up is no part of the run
             self.lag.overslept(time.monotonic_ns() - begun - timeout * 1_000_000)
+        elif self._links is not None:
+            time.sleep(rest_of_delay(self._timer_ms()))
 
     def _timeout_ms(self) -> int:
+        wait, longest = self._timer_ms(), self._longest_ms()
+        # Rounded up, a link of 50 us would take a millisecond like one of 500 us: `_wait` sleeps the rest.
+        whole = int if self._links is not None and 0 < wait < longest else ceil
+        return min(whole(min(wait, longest)), longest)
+
+    def _timer_ms(self) -> float:
+        """Real ms to the next timer; 0 when somebody can go on."""
         if self.loop.is_ready():
-            return 0
+            return 0.0
         when = self.loop.next_timer()
-        longest = self._longest_ms()
-        if when is None:
-            return longest
-        wait = ceil(self.clock.real_ms(when - self.clock.now()))
-        return max(0, min(wait, longest))
+        return inf if when is None else max(0.0, self.clock.real_ms(when - self.clock.now()))
 
     def _longest_ms(self) -> int:
         if self._wakes is None:
