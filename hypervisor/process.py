@@ -8,11 +8,10 @@ keeps those under way out for more than a step, nor one that arrives, or has its
 from __future__ import annotations
 
 import gc
-import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -34,14 +33,19 @@ from hypervisor.observatory import Observatory
 from hypervisor.public.observation import OBSERVERS
 from hypervisor.public.requests import Request, VirqEvent
 from hypervisor.public.units import VIRQ_DOM_EXC, Commit, DomId, Seconds
+from hypervisor.ready import announce, write_json
 from hypervisor.session.abuse import MOST_ABUSES, Abuse
 from hypervisor.session.server import ServerSession
 from hypervisor.session.speakers import Role, RunningCall
+from hypervisor.session.unread import UNREAD_BYTES
 from hypervisor.transport import Sent, Server
 from hypervisor.turns import Turns
 
 IDLE_MS: Final = 100
 """Longest sleep: how soon a stop is noticed, and how often leases are looked at."""
+
+WAITING_MS: Final = 5
+"""Likewise while Calls wait for their guest to read: how soon it is noticed that it has."""
 
 LOOK_EVERY: Final = 16
 """Atomic steps between two looks at the sockets: a look costs as much as a step, and 16 take some 40 us."""
@@ -71,6 +75,10 @@ class ServeConfig:
     credits: int = 64
     lease_ms: int = 2000
     """Real milliseconds; 0 switches leases off."""
+    unread_bytes: int = UNREAD_BYTES
+    """Bytes of answers that a guest may leave unread, and one answer more (up to 16 MiB: 1024 texts of 4096
+    characters; for a PV domain 5 bytes a page). Beyond it the Calls of this guest wait, and nobody else's,
+    until it reads. A toolstack's likewise. 0 is no bound. docs/performance.md has all bounds."""
     most_abuses: int = MOST_ABUSES
     """Abusive messages of a connection within a tenth of a second before the rest goes unread."""
     speed: float = 1.0
@@ -126,6 +134,8 @@ class Hypervisor:
 
     def round(self, idle_ms: int) -> None:
         """One round; waits at most `idle_ms` when nothing can move."""
+        if self._session.waiting:
+            idle_ms = min(idle_ms, WAITING_MS)
         self._take_in(idle_ms if self._stuck else 0)
         self._step_until_due()
         self._note_violations(self._watch.look_when_due(self._pending))
@@ -138,9 +148,8 @@ class Hypervisor:
             self._lag.overslept(time.monotonic_ns() - begun - timeout_ms * 1_000_000)
         now = monotonic_ms()
         receive, journal = self._session.receive, self._journal
-        for name in readable:
-            role = ROLES[name]
-            for routing, frame in self._server.drain(role):
+        for role, arrived in self._arrivals(readable):
+            for routing, frame in arrived:
                 call = receive(role, routing, frame, now)
                 if call is not None:
                     self.calls += 1
@@ -149,6 +158,20 @@ class Hypervisor:
                         call.number = self.calls
                     self._submit(Caller(*call.key), call, call.requests[0])
         self._check_leases(now)
+
+    def _arrivals(self, readable: Iterable[str]) -> Iterator[tuple[Role, list[tuple[bytes, bytes | None]]]]:
+        """What is at the sockets, and Calls that waited for their guest to read and need not any more."""
+        for owner, size in self._server.left():
+            self._session.left(owner, size)
+        if self._session.waiting:
+            for one in self._session.waiting.due():
+                if isinstance(one, RunningCall):
+                    self._submit(Caller(*one.key), one, one.requests[len(one.replies)])
+                else:
+                    yield one[0], [one[1:]]
+        for name in readable:
+            role = ROLES[name]
+            yield role, self._server.drain(role)
 
     def _submit(self, caller: Caller, call: RunningCall, request: Request) -> None:
         self._underway.join(self._machine.submit(caller, request), call)
@@ -223,12 +246,14 @@ class Hypervisor:
     def _send_all(self) -> None:
         outbox, self._session.outbox = self._session.outbox, []
         send = self._server.send
-        for role, routing, frame in outbox:
-            outcome = send(role, routing, frame)
+        for role, routing, frame, owner in outbox:
+            outcome = send(role, routing, frame, owner)
             if outcome is Sent.SENT:
                 self.sent += 1
             else:
                 self._not_sent(role, routing, outcome)
+                if owner is not None:
+                    self._session.left(owner, len(frame))
 
     def _not_sent(self, role: Role, routing: bytes, outcome: Sent) -> None:
         """The peer must say hello again, and then asks again for what it missed."""
@@ -326,6 +351,7 @@ def serve(config: ServeConfig, stop: Callable[[], bool]) -> dict[str, Any]:
             release=config.release,
             credits=config.credits,
             lease_ms=config.lease_ms,
+            unread_bytes=config.unread_bytes,
         )
         session.abuse = Abuse(config.most_abuses)
         journal = open_journal(config)
@@ -334,7 +360,7 @@ def serve(config: ServeConfig, stop: Callable[[], bool]) -> dict[str, Any]:
         observatory = Observatory(machine, session, server, config.control_secret, clock)
         hypervisor = Hypervisor(machine, session, server, journal, clock, observatory)
         gc.freeze()  # the host stays: the collector need not look at it again and again
-        announce(config, server)
+        announce(config.ready, config.release, server.endpoints)
         try:
             hypervisor.run(stop)
         finally:
@@ -359,20 +385,6 @@ def open_journal(config: ServeConfig) -> JournalWriter | None:
         "pid": os.getpid(),
     }
     return JournalWriter(MappedFile(config.journal), header)
-
-
-def announce(config: ServeConfig, server: Server) -> None:
-    """Tell that clients can connect, and where."""
-    if config.ready is not None:
-        ready = {"pid": os.getpid(), "release": config.release, "endpoints": server.endpoints}
-        write_json(config.ready, ready)
-
-
-def write_json(path: Path, content: object) -> None:
-    """Write a file that is either absent or whole."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
 
 
 def serve_process(config: ServeConfig) -> None:

@@ -17,6 +17,8 @@ MAX_MESSAGE_BYTES: Final = 1 << 20
 """ZMQ_MAXMSGSIZE: a larger frame ends its sender's connection before it is read."""
 MAX_MULTICALL: Final = 1024
 """Most requests in one Call."""
+MAX_UNANSWERED_BYTES: Final = 4 << 20
+"""Most bytes of one domain's unanswered Calls; one Call alone is never too many."""
 
 
 class Hello(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=1):

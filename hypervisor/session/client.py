@@ -18,6 +18,7 @@ from hypervisor.public.protocol import (
     FROM_HYPERVISOR,
     MAX_MESSAGE_BYTES,
     MAX_MULTICALL,
+    MAX_UNANSWERED_BYTES,
     PROTOCOL_VERSION,
     Answer,
     Call,
@@ -85,6 +86,7 @@ class Speaker:
         "oldest",
         "resent",
         "unanswered",
+        "unanswered_bytes",
         "virqs",
         "waiting",
     )
@@ -96,18 +98,34 @@ class Speaker:
         self.next_seq = first_seq
         self.oldest = first_seq  # no Call below it is unanswered
         self.unanswered: dict[int, bytes] = {}  # by seq, ascending: what a reconnect sends again
+        self.unanswered_bytes = 0
         self.resent: dict[int, None] = {}  # of these, the ones sent more than once
         self.waiting: deque[tuple[int, bytes]] = deque()
         self.virqs: tuple[int, ...] = ()
 
-    def may_send(self, seq: int) -> bool:
+    def may_send(self, seq: int, frame: bytes) -> bool:
         """There is credit for it, and it is not too far ahead of the oldest that waits for its answer."""
         if len(self.unanswered) >= self.credits:
+            return False
+        if self.unanswered and self.unanswered_bytes + len(frame) > MAX_UNANSWERED_BYTES:
             return False
         if seq - self.oldest < SPAN * self.credits:
             return True
         self.oldest = next(iter(self.unanswered), seq)
         return seq - self.oldest < SPAN * self.credits
+
+    def sends(self, seq: int, frame: bytes) -> None:
+        """It waits for an answer from now on."""
+        self.unanswered[seq] = frame
+        self.unanswered_bytes += len(frame)
+
+    def ends(self, seq: int) -> bool:
+        """It waits no more. False when it did not."""
+        frame = self.unanswered.pop(seq, None)
+        if frame is None:
+            return False
+        self.unanswered_bytes -= len(frame)
+        return True
 
 
 class ClientSession:
@@ -139,8 +157,8 @@ class ClientSession:
         seq = speaker.next_seq
         frame = encoded_call(Call(domid, incarnation, seq, tuple(requests)))
         speaker.next_seq = seq + 1
-        if not speaker.waiting and speaker.may_send(seq):
-            speaker.unanswered[seq] = frame
+        if not speaker.waiting and speaker.may_send(seq, frame):
+            speaker.sends(seq, frame)
             self._outgoing.append(frame)
         else:
             speaker.waiting.append((seq, frame))
@@ -203,7 +221,7 @@ class ClientSession:
         """Wait no longer for an unanswered Call; an answer that comes after all means nothing."""
         domid, incarnation, seq = key
         speaker = self._speakers[domid, incarnation]
-        del speaker.unanswered[seq]
+        speaker.ends(seq)
         speaker.resent.pop(seq, None)
         self._send_waiting(speaker)
         return Indefinite(domid, incarnation, seq, text)
@@ -238,7 +256,7 @@ class ClientSession:
 
     def _answered(self, answer: Answer) -> Sequence[Happening]:
         speaker = self._speakers.get((answer.domid, answer.incarnation))
-        if speaker is None or speaker.unanswered.pop(answer.seq, None) is None:
+        if speaker is None or not speaker.ends(answer.seq):
             return NOTHING
         speaker.resent.pop(answer.seq, None)
         speaker.hellos = 1
@@ -254,9 +272,9 @@ class ClientSession:
         return (welcome,)
 
     def _send_waiting(self, speaker: Speaker) -> None:
-        while speaker.waiting and speaker.may_send(speaker.waiting[0][0]):
+        while speaker.waiting and speaker.may_send(*speaker.waiting[0]):
             seq, frame = speaker.waiting.popleft()
-            speaker.unanswered[seq] = frame
+            speaker.sends(seq, frame)
             self._outgoing.append(frame)
 
     def _refused(self, refused: Refused) -> Sequence[Happening]:
@@ -274,7 +292,7 @@ class ClientSession:
     def _call_refused(self, speaker: Speaker, refused: Refused) -> Sequence[Happening]:
         if refused.error == WireError.UNKNOWN_PEER.value and self._say_hello_again(speaker):
             return NOTHING
-        if speaker.unanswered.pop(refused.seq, None) is None:
+        if not speaker.ends(refused.seq):
             return NOTHING
         self._send_waiting(speaker)
         if refused.seq in speaker.resent:

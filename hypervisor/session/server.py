@@ -16,7 +16,6 @@ from hypervisor.public.errors import WireError
 from hypervisor.public.protocol import (
     MAX_MESSAGE_BYTES,
     MAX_MULTICALL,
-    PROTOCOL_VERSION,
     TO_HYPERVISOR,
     Answer,
     Call,
@@ -34,6 +33,8 @@ from hypervisor.public.protocol import (
 from hypervisor.public.requests import Event, Reply, Request
 from hypervisor.public.units import DOMID_DOM0, DomId
 from hypervisor.session.abuse import Abuse
+from hypervisor.session.admission import Admission, unknown
+from hypervisor.session.leases import Leases, silence
 from hypervisor.session.speakers import (
     Key,
     Note,
@@ -41,19 +42,16 @@ from hypervisor.session.speakers import (
     Role,
     RunningCall,
     Speaker,
-    domain_secret,
     peer_fields,
-    same_secret,
 )
+from hypervisor.session.unread import LONG, Arrived, Waiting
 
-Send = tuple[Role, bytes, bytes]
-"""(socket, routing id, frame)."""
+Send = tuple[Role, bytes, bytes, Speaker | None]
+"""(socket, routing id, frame, who is to be told to `left` when it has left, if anybody)."""
 
 CALL_HEAD: Final = msgspec.msgpack.Decoder(tuple[int, int, int, int, msgspec.Raw])
 """Enough of a Call to name it in the refusal when the rest is wrong."""
 REFUSAL_CHARS: Final = 200
-ABSENT_MS: Final = 1000
-"""Leases are looked at ten times a second: after a gap this long it was this process that was stopped."""
 
 
 class ServerSession:
@@ -68,10 +66,14 @@ class ServerSession:
         release: str,
         credits: int = 64,
         lease_ms: int = 2000,
+        unread_bytes: int = 0,
     ) -> None:
-        """`is_alive(domid, incarnation)` tells whether that very domain exists and is not dying."""
-        self._host_key = host_key
-        self._control_secret = control_secret
+        """`is_alive(domid, incarnation)` tells whether that very domain exists and is not dying.
+
+        `unread_bytes` of answers may wait for one speaker before its Calls do (`unread`). 0 is for who
+        does not tell `left`.
+        """
+        self._admission = Admission(host_key, control_secret, is_alive)
         self._is_alive = is_alive
         self._release = release
         self._credits = credits
@@ -81,7 +83,10 @@ class ServerSession:
         self._speakers: dict[Key, Speaker] = {}
         self._incarnations: dict[DomId, list[Key]] = {}  # the keys of `_speakers` by domid
         self._closing = False
-        self._looked = 0  # when leases were checked last, real ms
+        self._leases = Leases(lease_ms)
+        self.waiting = Waiting(unread_bytes)
+        """Calls of those who do not read."""
+        self._most_unread = self.waiting.most_unread
         self.abuse = Abuse()
         self.outbox: list[Send] = []
         self.notes: list[Note] = []
@@ -103,7 +108,7 @@ class ServerSession:
         if peer is not None:
             peer.heard = now
             if peer.silent:
-                self._note_silence(peer, False, now)
+                self.notes.append(silence(peer, False, now))
         if frame is None:
             self._refuse(role, routing, -1, -1, -1, WireError.MALFORMED, "one frame per message")
             return None
@@ -116,7 +121,7 @@ class ServerSession:
             self._malformed(role, routing, frame, error)
             return None
         if type(message) is Call:
-            return self._call(role, routing, peer, message)
+            return self._call(role, routing, peer, message, frame)
         self._other(role, routing, peer, message, now)
         return None
 
@@ -139,7 +144,7 @@ class ServerSession:
             text = "this connection said no hello"
             self._refuse(role, routing, -1, -1, -1, WireError.UNKNOWN_PEER, text)
         else:
-            self.outbox.append((role, routing, encode(Pong(ping.nonce))))
+            self.outbox.append((role, routing, encode(Pong(ping.nonce)), None))
 
     def _malformed(self, role: Role, routing: bytes, frame: bytes, error: Exception) -> None:
         domid = incarnation = seq = -1
@@ -157,12 +162,12 @@ class ServerSession:
         self.refusals[error.value] += 1
         self.abuse.refused(role, routing, error)
         refused = Refused(domid, incarnation, seq, error.value, text[:REFUSAL_CHARS])
-        self.outbox.append((role, routing, encode(refused)))
+        self.outbox.append((role, routing, encode(refused), None))
 
     # ---- hello and goodbye
 
     def _hello(self, role: Role, routing: bytes, hello: Hello, now: int) -> None:
-        fault = self._hello_fault(role, hello)
+        fault = self._admission.fault(role, hello)
         if fault is not None:
             self._refuse(role, routing, hello.domid, hello.incarnation, -1, *fault)
             return
@@ -174,7 +179,7 @@ class ServerSession:
             speaker.peer = peer
             peer.speakers[key] = speaker
         welcome = Welcome(*key, self._release, self._credits, self._lease_ms)
-        self.outbox.append((role, routing, encode(welcome)))
+        self.outbox.append((role, routing, encode(welcome), None))
         fields = {"domid": key[0], "incarnation": key[1], "role": role.value, "name": speaker.name}
         self.notes.append(Note("hello", now, fields))
 
@@ -182,26 +187,6 @@ class ServerSession:
         speaker = self._speakers[key] = Speaker(key, name)
         self._incarnations.setdefault(key[0], []).append(key)
         return speaker
-
-    def _hello_fault(self, role: Role, hello: Hello) -> tuple[WireError, str] | None:
-        """Why not. The secret comes before the rest, so that a stranger cannot ask who is alive."""
-        if hello.protocol != PROTOCOL_VERSION:
-            return (
-                WireError.MALFORMED,
-                f"protocol {hello.protocol}: this hypervisor speaks {PROTOCOL_VERSION}",
-            )
-        if (hello.domid == DOMID_DOM0) != (role is Role.TOOLSTACKS):
-            socket = "toolstacks" if hello.domid == DOMID_DOM0 else "guests"
-            return WireError.NOT_PERMITTED, f"domain {hello.domid} speaks at the {socket} socket only"
-        if hello.domid == DOMID_DOM0:
-            wanted = self._control_secret
-        else:
-            wanted = domain_secret(self._host_key, hello.domid, hello.incarnation)
-        if not same_secret(hello.secret, wanted):
-            return WireError.BAD_SECRET, f"not the secret of domain {hello.domid}"
-        if hello.domid != DOMID_DOM0 and not self._is_alive(hello.domid, hello.incarnation):
-            return WireError.STALE_INCARNATION, f"domain {hello.domid} is not that one any more"
-        return None
 
     def _goodbye(self, role: Role, routing: bytes, peer: Peer | None, goodbye: Goodbye, now: int) -> None:
         key = (goodbye.domid, goodbye.incarnation)
@@ -213,6 +198,7 @@ class ServerSession:
 
     def _unbind(self, speaker: Speaker) -> None:
         peer, speaker.peer = speaker.peer, None
+        self.waiting.forget_arrived(speaker.key)
         if peer is not None:
             peer.speakers.pop(speaker.key, None)
             if not peer.speakers:
@@ -220,17 +206,26 @@ class ServerSession:
 
     # ---- calls
 
-    def _call(self, role: Role, routing: bytes, peer: Peer | None, call: Call) -> RunningCall | None:
+    def _call(
+        self, role: Role, routing: bytes, peer: Peer | None, call: Call, frame: bytes
+    ) -> RunningCall | None:
         key = (call.domid, call.incarnation)
         speaker = None if peer is None else peer.speakers.get(key)
         if speaker is None:
             self._refuse(role, routing, *key, call.seq, *unknown(peer, key))
             return None
         seq, requests = call.seq, call.requests
+        size = len(frame)
+        if speaker.unread > self._most_unread or size >= LONG:
+            if self.waiting.must_wait(speaker, frame):
+                self._wait(speaker, call, (role, routing, frame))
+                return None
+        else:
+            size = 0
         remembered = speaker.remembered.get(seq)
         if remembered is not None:
             self.repeated += 1
-            self.outbox.append((role, routing, remembered))
+            self._tell_again(speaker, role, routing, remembered)
             return None
         if seq in speaker.in_progress:
             self.repeated += 1
@@ -240,10 +235,32 @@ class ServerSession:
             self._refuse(role, routing, *key, seq, *fault)
             return None
         running = speaker.in_progress[seq] = RunningCall(speaker, key, seq, requests, [])
+        if size:
+            running.asked = size
+            speaker.asked += size
         if not requests:
             self._answer(running)
             return None
         return running
+
+    def _tell_again(self, speaker: Speaker, role: Role, routing: bytes, frame: bytes) -> None:
+        counted = self.waiting.counted(speaker, frame)
+        self.outbox.append((role, routing, frame, counted))
+
+    def _wait(self, speaker: Speaker, call: Call, arrived: Arrived) -> None:
+        """It may not begin before its speaker has read what it has asked for."""
+        key, seq, waiting = speaker.key, call.seq, self.waiting
+        if seq in speaker.in_progress or waiting.has(key, seq):
+            self.repeated += 1
+            return
+        fault = None if seq in speaker.remembered else self._call_fault(speaker, call)
+        if fault is None and not waiting.has_room(speaker, arrived[2], self._credits):
+            fault = WireError.NO_CREDIT, "too much is unanswered or unread already: wait for an Answer"
+        if fault is not None:
+            self._refuse(*arrived[:2], *key, seq, *fault)
+            return
+        waiting.add(speaker, seq, arrived)
+        self.received -= 1  # it will be received again
 
     def _call_fault(self, speaker: Speaker, call: Call) -> tuple[WireError, str] | None:
         if call.seq <= speaker.floor:
@@ -261,19 +278,15 @@ class ServerSession:
     def replied(self, running: RunningCall, reply: Reply) -> Request | None:
         """Note the core's reply to the Call's current request; gives the Call's next request, if any."""
         if type(reply.value) is Created:
-            reply = self._with_secret(reply, reply.value)
+            reply = self._admission.with_secret(reply, reply.value)
         replies = running.replies
         replies.append(reply)
         running.speaker.operations += 1
         if len(replies) < len(running.requests) and not running.gone:
-            return running.requests[len(replies)]
+            waits = reply.value is not None and self.waiting.gathered(running, reply.value)
+            return None if waits else running.requests[len(replies)]
         self._answer(running)
         return None
-
-    def _with_secret(self, reply: Reply, created: Created) -> Reply:
-        secret = domain_secret(self._host_key, created.domid, created.incarnation)
-        value = Created(created.domid, created.incarnation, secret)
-        return Reply(reply.ret, reply.first, reply.last, value)
 
     def _answer(self, running: RunningCall) -> None:
         if running.gone:
@@ -283,8 +296,17 @@ class ServerSession:
         frame = encode(Answer(*running.key, running.seq, tuple(running.replies)))
         speaker.remember(running.seq, frame, self._remember)
         peer = speaker.peer
+        if running.asked or running.gathered:
+            self.waiting.ended(running)
         if peer is not None:
-            self.outbox.append((peer.role, peer.routing, frame))
+            counted = self.waiting.counted(speaker, frame) if len(frame) >= LONG else None
+            self.outbox.append((peer.role, peer.routing, frame, counted))
+
+    # ---- what has been read
+
+    def left(self, speaker: Speaker, size: int) -> None:
+        """An answer of `size` bytes that counted has left, or never will."""
+        speaker.unread -= size
 
     # ---- events
 
@@ -314,7 +336,7 @@ class ServerSession:
     def _notify(self, speaker: Speaker, event: Event) -> None:
         if speaker.peer is not None:
             frame = encode(Notify(*speaker.key, event))
-            self.outbox.append((speaker.peer.role, speaker.peer.routing, frame))
+            self.outbox.append((speaker.peer.role, speaker.peer.routing, frame, None))
 
     # ---- for observers
 
@@ -340,6 +362,7 @@ class ServerSession:
             return False
         for speaker in peer.speakers.values():
             speaker.peer = None
+            self.waiting.forget_arrived(speaker.key)
         self.notes.append(Note("lost", now, peer_fields(peer)))
         return True
 
@@ -355,6 +378,7 @@ class ServerSession:
                 running.gone = True
                 self._refuse_gone(speaker, running)
             self._unbind(speaker)
+            self.waiting.forget(speaker.key)
             del self._speakers[speaker.key]
             self._incarnations[speaker.key[0]].remove(speaker.key)
             fields = {"domid": speaker.key[0], "incarnation": speaker.key[1]}
@@ -364,35 +388,13 @@ class ServerSession:
         peer = speaker.peer
         if peer is not None:
             text = f"domain {speaker.key[0]} died before its call had an answer"
-            key = speaker.key
-            self._refuse(peer.role, peer.routing, *key, running.seq, WireError.DOMAIN_GONE, text)
+            self._refuse(peer.role, peer.routing, *speaker.key, running.seq, WireError.DOMAIN_GONE, text)
 
     def check_leases(self, now: int) -> None:
-        """Note who fell silent. It frees nothing: Xen does not free a domain whose kernel hangs."""
-        if self._lease_ms == 0:
-            return
-        absent, self._looked = now - self._looked > max(self._lease_ms, ABSENT_MS), now
-        for peers in self._peers.values():
-            for peer in peers.values():
-                if absent:
-                    peer.heard = now  # it is we who were stopped: nobody could be heard
-                if not peer.silent and now - peer.heard > self._lease_ms:
-                    self._note_silence(peer, True, now)
-
-    def _note_silence(self, peer: Peer, silent: bool, now: int) -> None:
-        peer.silent = silent
-        self.notes.append(Note("silent" if silent else "heard-again", now, peer_fields(peer)))
+        """Note who fell silent."""
+        everybody = [peer for peers in self._peers.values() for peer in peers.values()]
+        self.notes += self._leases.check(everybody, now)
 
     def close(self) -> None:
         """From now on every new Call is refused with SHUTTING_DOWN."""
         self._closing = True
-
-
-def unknown(peer: Peer | None, key: Key) -> tuple[WireError, str]:
-    """Why a peer may not speak as `key`: it never said hello for it, or for another incarnation."""
-    if peer is not None and any(domid == key[0] for domid, _ in peer.speakers):
-        return (
-            WireError.STALE_INCARNATION,
-            f"this connection speaks for another incarnation of domain {key[0]}",
-        )
-    return WireError.UNKNOWN_PEER, f"this connection said no hello for domain {key[0]}"

@@ -57,12 +57,28 @@ class RunningCall(Struct, eq=False):
     """In the journal, if there is one: counted from 1 in order of arrival."""
     gone: bool = False
     """Its domain is gone: nobody waits for the answer, and no further request of it may begin."""
+    asked: int = 0
+    """Its own bytes, if it is long (`session.unread`)."""
+    gathered: int = 0
+    """Bytes of its replies so far, if it is a multicall."""
 
 
 class Speaker:
     """A domain's incarnation (or a toolstack) as a caller. It outlives the connections it speaks over."""
 
-    __slots__ = ("floor", "held", "in_progress", "key", "name", "operations", "peer", "remembered", "virqs")
+    __slots__ = (
+        "asked",
+        "floor",
+        "held",
+        "in_progress",
+        "key",
+        "name",
+        "operations",
+        "peer",
+        "remembered",
+        "unread",
+        "virqs",
+    )
 
     def __init__(self, key: Key, name: str) -> None:
         self.key = key
@@ -71,6 +87,8 @@ class Speaker:
         self.in_progress: dict[int, RunningCall] = {}
         self.remembered: OrderedDict[int, bytes] = OrderedDict()  # Answer frames by seq, oldest answer first
         self.held = 0  # bytes of these
+        self.asked = 0  # bytes of long Calls in progress (`unread`)
+        self.unread = 0  # bytes of answers that it has not taken in, likewise
         self.floor = -1  # the highest seq whose answer has been forgotten
         self.virqs: tuple[int, ...] = ()
         self.operations = 0  # requests that have had their reply

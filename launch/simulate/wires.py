@@ -94,7 +94,7 @@ class Wires:
         for note in notes:
             self._note(note.kind, note.fields)
         outbox, self._session.outbox = self._session.outbox, []
-        for _, routing, frame in outbox:
+        for _, routing, frame, _ in outbox:
             self._wires[routing].answer(frame)
 
     def _now_ms(self) -> int:

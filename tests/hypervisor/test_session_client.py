@@ -103,7 +103,7 @@ def test_the_oldest_call_is_never_too_old_for_the_hypervisor() -> None:
             running = server.receive(Role.TOOLSTACKS, b"peer", frame, 0)
             if running is not None:
                 server.replied(running, Reply(0, 1, 1))
-        for *_, frame in server.outbox:
+        for *_, frame, _ in server.outbox:
             answered += sum(isinstance(one, Answer) for one in session.receive(frame))
         server.outbox.clear()
 

@@ -56,7 +56,7 @@ class Wire:
 
     def sent(self) -> list[FromHypervisor]:
         frames, self.session.outbox = self.session.outbox, []
-        return [FROM_HYPERVISOR.decode(frame) for _, _, frame in frames]
+        return [FROM_HYPERVISOR.decode(frame) for *_, frame, _ in frames]
 
     def refusal(self) -> str:
         """The error of the only thing sent."""
@@ -178,7 +178,7 @@ def test_an_answer_follows_its_domain_to_the_new_connection() -> None:
     call = wire.call(1, routing=b"old")
     wire.hello(routing=b"new")
     wire.finish(call)
-    ((_, routing, _),) = wire.session.outbox
+    ((_, routing, *_),) = wire.session.outbox
     assert routing == b"new"
     wire.sent()
     assert wire.call(2, routing=b"old") is None

@@ -84,7 +84,7 @@ class Wire:
         self.running.clear()
         outbox, self.server.outbox = self.server.outbox, []
         current = bytes([self.routing])
-        self.to_client += [frame for _, routing, frame in outbox if routing == current]
+        self.to_client += [frame for _, routing, frame, _ in outbox if routing == current]
 
     def deliver(self) -> None:
         frames, self.to_client = self.to_client, []
