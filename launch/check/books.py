@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from hypervisor.core.domain import Dying
+from hypervisor.core.domain import Domain, Dying
 from hypervisor.core.host import Host
 from hypervisor.core.invariants import (
     Broken,
@@ -26,9 +26,11 @@ from hypervisor.core.transitions import Counters, DomainCounters, compare, count
 from hypervisor.public.units import DomId
 
 COUNT_EVERY: Final = 2_000
-"""Steps between two full counts of all domains."""
-FRAMES_EVERY: Final = 20_000
-"""Steps between two walks over every frame, each a few tenths of a second on a 16 GiB host."""
+"""Steps between two full counts of all domains, at least."""
+STEPS_PER_DOMAIN: Final = 4
+"""Steps for each domain there is between two full counts, so that a step's share of them does not grow."""
+COUNTS_PER_WALK: Final = 10
+"""Full counts between two walks over every frame, each a few tenths of a second on a 16 GiB host."""
 
 Figures = tuple[int, int, int, Dying]
 """(tot_pages, max_pages, outstanding_pages, is_dying)."""
@@ -61,17 +63,21 @@ class Books:
         self._claimed_dying = self._looked_fully = False
         self._domains_of: dict[frozenset[Resource], tuple[DomId, ...]] = {}
         self._steps = 0
+        self._next_count = COUNT_EVERY
         self.full_looks = 0
         """Steps that needed the full look."""
+        self.counts = 0
+        """Full counts of all domains."""
         self._adopt()
 
     def after(self, step: Step) -> tuple[Broken, ...]:
         """What `step`, just done, broke that no rule of the release permits."""
         host, figures, writes = self._host, self._figures, step.writes
         self._steps += 1
-        if not writes and not self._looked_fully and self._steps % COUNT_EVERY:
+        if not writes and not self._looked_fully and self._steps < self._next_count:
             return ()  # it has changed nothing; if it did, the next count says so
-        if len(host.domids) != len(figures) or self._claimed_dying:
+        came_or_went = len(host.domids) != len(figures)
+        if self._claimed_dying or (came_or_went and not self._came_or_went(writes)):
             return self._full_look(step)
         sums = _sums(host)
         held, promised = self._held, self._promised
@@ -91,16 +97,38 @@ class Books:
             promised += now[2] - was[2]
             changes = [*changes, (domid, now)]
         # What was seen to balance and has not moved balances still.
-        if changes or sums != self.sums or self._looked_fully or host.node_outstanding_claims:
+        if changes or sums != self.sums or came_or_went or self._looked_fully or host.node_outstanding_claims:
             if self._tight(sums, held, promised):
                 return self._full_look(step)
             self.sums, self._held, self._promised = sums, held, promised
             self._looked_fully = False
             for domid, now in changes:
                 figures[domid] = now
-        if self._steps % COUNT_EVERY == 0:
+        if self._steps >= self._next_count:
             return self._count()
         return ()
+
+    def _came_or_went(self, writes: frozenset[Resource]) -> bool:
+        """Take in the one domain that the step made, or leave out those it declared that are no more.
+
+        False when that is not all, or a claim comes or goes with a domain: then the full look must tell.
+        """
+        host, figures = self._host, self._figures
+        newest = next(reversed(host.domains.values()))
+        if newest.domid not in figures:
+            now = _figures(newest)
+            if now[2] or _suspicious("create", now, now):
+                return False
+            figures[newest.domid], self._incarnations[newest.domid] = now, newest.incarnation
+            self._held += now[0]
+        else:
+            for domid in self._remember(writes):
+                if domid in figures and domid not in host.domains:
+                    if figures[domid][2]:
+                        return False
+                    self._held -= figures.pop(domid)[0]
+                    del self._incarnations[domid]
+        return len(host.domids) == len(figures)
 
     def _remember(self, writes: frozenset[Resource]) -> tuple[DomId, ...]:
         """The domains among declared writes, in the order of their numbers."""
@@ -154,7 +182,9 @@ class Books:
         broken = unpermitted(check_counters(host, self._pending()), host.release)
         if kept != found:
             broken += (Broken("declared", "", "a step changed a domain that it had not declared to write"),)
-        if self._steps % FRAMES_EVERY == 0:
+        self._next_count = self._steps + max(COUNT_EVERY, STEPS_PER_DOMAIN * len(host.domids))
+        self.counts += 1
+        if self.counts % COUNTS_PER_WALK == 0:
             broken += unpermitted(check_frames(host), host.release)
         return broken
 
@@ -163,9 +193,7 @@ class Books:
         host = self._host
         self.sums = _sums(host)
         domains = [host.domains[domid] for domid in host.domids]
-        self._figures = {
-            one.domid: (one.tot_pages, one.max_pages, one.outstanding_pages, one.is_dying) for one in domains
-        }
+        self._figures = {one.domid: _figures(one) for one in domains}
         self._incarnations = {one.domid: one.incarnation for one in domains}
         self._held = sum(one[0] for one in self._figures.values())
         self._promised = sum(one[2] for one in self._figures.values())
@@ -185,6 +213,11 @@ class Books:
                 for domid, (tot, limit, claim, dying) in self._figures.items()
             },
         )
+
+
+def _figures(domain: Domain) -> Figures:
+    """As they are now."""
+    return (domain.tot_pages, domain.max_pages, domain.outstanding_pages, domain.is_dying)
 
 
 def _sums(host: Host) -> Sums:

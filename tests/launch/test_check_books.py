@@ -21,11 +21,19 @@ from hypervisor.core.releases import RELEASES, release
 from hypervisor.core.steps import Caller, Step
 from hypervisor.core.transitions import Auditor
 from hypervisor.journal import JournalWriter
-from hypervisor.public.domctl import CDF_HVM, CreateDomain, DestroyDomain, MaxMem, Physinfo, UnpauseDomain
+from hypervisor.public.domctl import (
+    CDF_HVM,
+    Created,
+    CreateDomain,
+    DestroyDomain,
+    MaxMem,
+    Physinfo,
+    UnpauseDomain,
+)
 from hypervisor.public.memory import ClaimPages, DecreaseReservation, IncreaseReservation, PopulatePhysmap
 from hypervisor.public.numa import ClaimMemory, MemoryClaim
 from hypervisor.public.offlining import PAGE_OFFLINE, PageOfflineOp
-from hypervisor.public.requests import Request
+from hypervisor.public.requests import Reply, Request
 from hypervisor.public.units import Mfn, Pages
 from launch.check.books import Books
 from launch.check.finding import Finding, Kind
@@ -280,3 +288,42 @@ def test_an_undeclared_change_is_found_by_the_count() -> None:
     nothing = Step("nothing", frozenset(), frozenset())
     broken = [one for _ in range(2_000) for one in books.after(nothing)]
     assert [one.invariant for one in broken] == ["declared"]
+
+
+def test_what_a_step_costs_does_not_grow_with_the_number_of_domains() -> None:
+    """Domains come and go without a look at all the others; the more there are, the rarer is a full count."""
+    machine = Machine(new_host(HostConfig((65536,), dom0_pages=64, xen_pages=64), release("4.22")))
+    books, steps = Books(machine.host, lambda: ()), 0
+
+    def alone(request: Request) -> Reply:
+        nonlocal steps
+        operation = machine.submit(CONTROL, request)
+        while operation.reply is None:
+            step, steps = operation.pending, steps + 1
+            assert step is not None
+            machine.step(operation)
+            assert books.after(step) == ()
+        return operation.reply
+
+    for _ in range(2_000):
+        created = alone(CreateDomain()).value
+        assert isinstance(created, Created)
+        alone(MaxMem(created.domid, 400))
+        alone(PopulatePhysmap(created.domid, ((0, 8),)))
+    domains = len(machine.host.domids)
+    for domid in [domid for domid in machine.host.domids if domid % 10 == 1]:
+        alone(DestroyDomain(domid))
+    assert books.full_looks == 0
+    assert 0 < books.counts * domains < steps * 2 // 3
+
+
+def test_a_domain_that_comes_with_pages_nobody_gave_is_found_at_once() -> None:
+    """The sums must balance with a newcomer as they do without."""
+    machine = Machine(new_host(CONFIG, release("4.22")))
+    books = Books(machine.host, lambda: ())
+    operation = machine.submit(CONTROL, CreateDomain(7))
+    step = operation.pending
+    assert step is not None
+    machine.step(operation)
+    machine.host.domains[7].tot_pages += 1
+    assert [one.invariant for one in books.after(step)] == ["I1"]
