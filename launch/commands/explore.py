@@ -9,12 +9,14 @@ import typer
 from rich.console import Console
 
 from launch.commands.options import JsonOption, SetOption
+from launch.explore.asked_schedule import ensure_named, ensure_taken
 from launch.explore.blueprint import Blueprint
 from launch.explore.catalogue import WORLDS
 from launch.explore.interleaving import interleaving, rich_table
 from launch.explore.options import asked, choose_scheduler, read_budget
 from launch.explore.report import Report, Shown
 from launch.explore.schedule import written
+from launch.explore.schedulers import ReplayScheduler
 from launch.explore.search import Finding
 from launch.explore.search import explore as search
 from launch.explore.shrink import Shrinker
@@ -52,9 +54,14 @@ def explore(
     chosen = choose_scheduler(scheduler, seed, depth, schedule)
     limit = read_budget(budget)
     blueprint = wanted.blueprint()
+    replayed = chosen.scheduler if isinstance(chosen.scheduler, ReplayScheduler) else None
+    if replayed is not None:
+        ensure_named(blueprint, replayed.turns, chosen.kept)
     found = search(blueprint, chosen.scheduler, limit, to_the_end=all_, kept=chosen.kept)
-    shown = None if found.finding is None else _shown(blueprint, found.finding, chosen.replayed)
-    report = Report(wanted, chosen.name, found, shown)
+    if replayed is not None and replayed.replay is not None:
+        ensure_taken(replayed.replay, replayed.turns, violated=found.finding is not None)
+    shown = None if found.finding is None else _shown(blueprint, found.finding, replayed is not None)
+    report = Report(wanted, chosen.name, found, shown, replayed=replayed is not None)
     if json:
         print(codec.dumps(report.as_json(), indent=2))
     else:

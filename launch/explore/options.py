@@ -32,8 +32,6 @@ class Chosen:
     """With its parameters."""
     scheduler: Scheduler
     kept: Kept | None = None
-    replayed: bool = False
-    """It runs one schedule only, as the user gave it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +128,7 @@ def choose_scheduler(name: str | None, seed: int, depth: int, schedule: str | No
         if schedule is None:
             raise UsageError("--scheduler replay: name what to replay with --schedule a3.b.a2")
         turns, kept = read(schedule)
-        return Chosen(f"replay of {schedule}", ReplayScheduler(turns), kept, replayed=True)
+        return Chosen(f"replay of {schedule}", ReplayScheduler(turns), kept)
     if schedule is not None:
         raise UsageError(f"--schedule: leave --scheduler {chosen} out, a schedule is replayed")
     if chosen == "pct":

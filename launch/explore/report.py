@@ -35,10 +35,18 @@ class Report:
     """With its parameters: "pct, depth 3, seed 1"."""
     exploration: Exploration
     shown: Shown | None
+    replayed: bool = False
+    """One schedule only was run, as the user gave it."""
+
+    @property
+    def verdict(self) -> str:
+        """Of a search: violated, exhausted or budget; of a replay, in which nothing is exhausted: clean."""
+        verdict = self.exploration.verdict
+        return "clean" if self.replayed and verdict == "exhausted" else verdict
 
     @property
     def exit_code(self) -> int:
-        """1 violated, 0 exhausted, 2 the budget ran out first."""
+        """1 violated, 0 exhausted or a clean replay, 2 the budget ran out first."""
         verdict = self.exploration.verdict
         return EXIT_VIOLATED if verdict == "violated" else 0 if verdict == "exhausted" else EXIT_UNKNOWN
 
@@ -86,6 +94,8 @@ class Report:
         interleavings = f"{found.schedules:,} interleaving" + ("s" if found.schedules != 1 else "")
         if found.verdict == "violated":
             return f"violated: {found.violating:,} of {interleavings} tried"
+        if self.verdict == "clean":
+            return "replayed: this interleaving violates nothing; others may"
         if found.verdict == "exhausted":
             return f"exhausted, {interleavings}, none violates"
         return f"budget spent, {interleavings} tried, none violates: others may; raise --budget"
@@ -93,9 +103,10 @@ class Report:
     def _speed_line(self) -> str:
         found = self.exploration
         tried, seconds = found.schedules + found.redundant, max(found.seconds, 1e-9)
+        several = "s" if tried != 1 else ""
         given_up = f" ({found.redundant:,} given up as repeating others)" if found.redundant else ""
         return (
-            f"{tried:,} schedules{given_up} and {found.steps:,} steps in {seconds:.2f} s: "
+            f"{tried:,} schedule{several}{given_up} and {found.steps:,} steps in {seconds:.2f} s: "
             f"{tried / seconds:,.0f} schedules/s, {found.steps / seconds:,.0f} checked steps/s"
         )
 
@@ -107,7 +118,7 @@ class Report:
             "release": self.asked.release.name,
             "scheme": self.asked.scheme,
             "scheduler": self.scheduler,
-            "verdict": found.verdict,
+            "verdict": self.verdict,
             "schedules": found.schedules,
             "redundant": found.redundant,
             "violating": found.violating,

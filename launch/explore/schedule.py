@@ -3,8 +3,9 @@
 `a` is the first party, `b` the second. A number is how many moves in a row; a party that could do several
 things at that moment does the first, with a `+` the second, and so on. What is not written is the rule:
 whoever moved last goes on as long as he can, then the next party in the row. A token that cannot be obeyed,
-because its party has nothing to do, is passed over; so a schedule stays usable when a world changes a
-little. A schedule of which whole acts were left out names those that remain: `a1.b1.b3/a3.b.a2`.
+because its party has nothing to do, is passed over and told of (`Replay.untaken`): shrinking tries such
+schedules, a user who asks for one is told. A schedule of which whole acts were left out names those that
+remain: `a1.b1.b3/a3.b.a2`.
 """
 
 from __future__ import annotations
@@ -47,17 +48,18 @@ def _letter(party: int) -> str:
 def read(text: str) -> tuple[Turns, Kept | None]:
     """The other way. Raises UsageError."""
     acts, slash, turns = text.strip().rpartition("/")
-    kept = frozenset((party, number - 1) for party, _, number in _tokens(acts)) if slash else None
+    kept = frozenset((party, number - 1) for party, _, number in _tokens(acts or "-")) if slash else None
     return tuple(turn for party, nth, count in _tokens(turns) for turn in [(party, nth)] * count), kept
 
 
 def _tokens(text: str) -> Iterator[tuple[int, int, int]]:
-    for token in text.split(".") if text not in ("", "-") else ():
+    for token in text.split(".") if text != "-" else ():
         match = _TOKEN.match(token)
         count = int(match[3] or 1) if match else 0
         if match is None or not 0 < count <= MOST_TURNS:
             raise UsageError(
-                f"--schedule: {token!r} is no turn: write a party's letter and how many moves, a3.b.a2 say"
+                f"--schedule: {token!r} is no turn: write a party's letter and how many moves, a3.b.a2 say, "
+                "or - for none"
             )
         yield LETTERS.index(match[1]), len(match[2]), count
 
@@ -67,9 +69,12 @@ class Replay:
 
     def __init__(self, turns: Sequence[Turn]) -> None:
         self._turns = list(reversed(turns))
+        self._given = len(turns)
         self._last = 0
         self.followed: list[Turn] = []
         """For each move, what the rule would have chosen."""
+        self.untaken: list[int] = []
+        """Which of the turns could not be obeyed, from 0."""
 
     def __call__(self, moves: Sequence[Move]) -> Move:
         """The move whose turn it is."""
@@ -83,9 +88,16 @@ class Replay:
         while self._turns:
             party, nth = self._turns.pop()
             of_party = [move for move in moves if move.party == party]
+            if nth >= len(of_party):
+                self.untaken.append(self._given - len(self._turns) - 1)
             if of_party:
                 return of_party[min(nth, len(of_party) - 1)]
         return None
+
+    @property
+    def left(self) -> int:
+        """Turns that were not asked for: all had ended, or somebody looked no further."""
+        return len(self._turns)
 
 
 def by_the_rule(moves: Sequence[Move], last: int) -> Move:

@@ -100,12 +100,16 @@ class ReplayScheduler:
     """One schedule, once."""
 
     def __init__(self, turns: Turns) -> None:
-        self._turns: Turns | None = turns
+        self.turns = turns
+        self.replay: Replay | None = None
+        """Once begun, how far it has come."""
 
     def begin(self) -> Choose | None:
         """The schedule, the first time."""
-        turns, self._turns = self._turns, None
-        return None if turns is None else Replay(turns)
+        if self.replay is not None:
+            return None
+        self.replay = Replay(self.turns)
+        return self.replay
 
     def ended(self, moves: Sequence[Move]) -> None:
         """Nothing is learnt."""

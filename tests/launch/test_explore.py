@@ -97,6 +97,16 @@ def test_table_says_who_did_what_and_how_to_repeat_it(capsys: pytest.CaptureFixt
         (("toctou", "--scheduler", "replay"), "--schedule"),
         (("toctou", "--schedule", "a3.!"), "is no turn"),
         (("toctou", "--schedule", "a3", "--scheduler", "pct"), "leave --scheduler pct out"),
+        (("toctou", "--schedule", ""), "or - for none"),
+        (("toctou", "--schedule", "a2..b"), "is no turn"),
+        (("toctou", "--schedule", "z9"), "name one of a (toolstack), b (guest)"),
+        (("toctou", "--schedule", "z1/a2"), "name one of a (toolstack), b (guest)"),
+        (("toctou", "--schedule", "a7/a2"), "is no act"),
+        (("toctou", "--schedule", "a0/a2"), "is no turn"),
+        (("toctou", "--schedule", "/a2"), "turn 1, a, cannot be taken, nobody"),
+        (("toctou", "--schedule", "b999.a"), "cannot be taken, its party has nothing to do there"),
+        (("toctou", "--schedule", "a++"), "nothing else to do there: leave it out"),
+        (("toctou", "--scheme", "claim", "--schedule", "a999"), "leave it out"),
     ],
 )
 def test_bad_usage_names_its_cure(
