@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from hypothesis import given, settings
@@ -18,20 +18,20 @@ from launch.explore.options import asked
 from launch.explore.schedulers import PctScheduler, RandomScheduler
 from launch.explore.search import Budget, Exploration, explore
 
+BOTH_OR_ONE: Final = frozenset({"both-admitted-one-short", "one-admitted-and-complete"})
+REFUSED: Final = frozenset({"every-claim-refused"})
 NEVER_RECORDED: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {
-        # One builder stands still while the other makes all his calls, thirty in the recordings: in 150
-        # iterations on two vCPUs that did not happen. Nothing in Xen forbids it.
-        "check-populate": frozenset({"both-admitted-one-short", "one-admitted-and-complete"}),
-        # The recorded observers had dozens of looks, of which one always fell into the window.
-        "observer-order0": frozenset({"consistent"}),
-        "claim-in-window-order0-small": frozenset({"every-claim-refused"}),
-        "claim-in-window-order0-huge": frozenset({"every-claim-refused"}),
-        "claim-in-window-order9-small": frozenset({"every-claim-refused"}),
-        "claim-in-window-order9-huge": frozenset({"every-claim-refused"}),
+        "check-populate": BOTH_OR_ONE,  # who is quicker by half his way
+        "observer-order0": frozenset({"consistent"}),  # nobody looked while the window was open
+        "claim-in-window-order0-small": REFUSED,  # nor claimed
+        "claim-in-window-order0-huge": REFUSED,
+        "claim-in-window-order9-small": REFUSED,
+        "claim-in-window-order9-huge": REFUSED,
     }
 )
-"""Classes that a schedule reaches and that no recording shows, for want of iterations."""
+"""Classes that a schedule reaches and that no recording shows, for want of iterations; see
+`test_what_no_recording_shows_was_near`."""
 
 
 def every_outcome(world: str, *changes: str) -> Exploration:
@@ -39,16 +39,21 @@ def every_outcome(world: str, *changes: str) -> Exploration:
     return explore(asked(world, None, changes).blueprint(), ExhaustiveScheduler(), Budget(), to_the_end=True)
 
 
-def recorded(folder: Path) -> dict[str, set[str]]:
-    """Race -> the verdicts that were recorded."""
-    found: dict[str, set[str]] = {}
+def iterations(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Race -> what was recorded of each iteration."""
+    found: dict[str, list[dict[str, Any]]] = {}
     for name in ("race.jsonl.gz", "race2.jsonl.gz"):
         with gzip.open(folder / name, "rt", encoding="utf-8") as lines:
             for line in lines:
                 one = json.loads(line)
                 if "race" in one:
-                    found.setdefault(one["race"], set()).add(one["verdict"])
+                    found.setdefault(one["race"], []).append(one)
     return found
+
+
+def recorded(folder: Path) -> dict[str, set[str]]:
+    """Race -> the verdicts that were recorded."""
+    return {race: {one["verdict"] for one in found} for race, found in iterations(folder).items()}
 
 
 @pytest.mark.rule("C12", "C14", "C16", "C27", "A15", "H13")
@@ -60,6 +65,23 @@ def test_every_recorded_class_is_reached_and_no_other(release: str, shared: Path
         assert found.cut == 0
         assert verdicts <= set(found.outcomes), race
         assert set(found.outcomes) - verdicts <= NEVER_RECORDED.get(race, frozenset()), race
+
+
+@pytest.mark.rule("C14", "C27")
+def test_what_no_recording_shows_was_near(shared: Path) -> None:
+    """The recorded threads came so near the classes they never ended in that luck alone kept them out."""
+    newest, oldest = (iterations(shared / "xen-traces" / name) for name in ("4.22", "4.17"))
+    builders = newest["check-populate"]
+    wanted = {one["a"]["pages"] for one in builders}
+    assert wanted == {7543}  # of 11,315: who has 7,543 leaves 3,772, and with them the other falls short
+    assert min(7543 - one[who]["done"] for one in builders for who in "ab") == 31
+    seen = min(one[who]["seen_unclaimed"] for one in builders for who in "ab")
+    assert (seen, 11315 - seen) == (8430, 2885)  # 3,773 pages taken at the look, and it is refused
+    unseen = [one for one in oldest["observer-order9"] if one["verdict"] == "consistent"]
+    assert [one["samples"] for one in unseen] == [0, 0, 0, 0]
+    windows = oldest["claim-in-window-order9-small"]
+    assert [one["b_tries"] for one in windows if one["verdict"] == "every-claim-refused"] == [86]
+    assert max(one["b_tries"] for one in oldest["claim-in-window-order0-huge"]) == 190
 
 
 @pytest.mark.rule("C14", "C27", "H19")
