@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as codec
 import os
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 from typing import Annotated
@@ -16,6 +17,7 @@ from launch.commands.options import JsonOption
 from launch.errors import UsageError
 from launch.explore.interleaving import rich_table
 from launch.explore.options import read_budget
+from launch.explore.search import Budget
 from launch.judge.run import judge_run_folder
 from launch.reproduce.evidence import host_folder, host_in
 from launch.reproduce.fold import folded
@@ -31,7 +33,9 @@ RunArgument = Annotated[
 ]
 WitnessOption = Annotated[int, typer.Option(min=1, metavar="N", help="Which wrong of the list; the first.")]
 ListOption = Annotated[bool, typer.Option("--list", help="List the wrongs and end.")]
-BudgetOption = Annotated[str, typer.Option(help="Seconds (60s) after which to show the smallest so far.")]
+BudgetOption = Annotated[
+    str, typer.Option(help="Seconds (60s) or replays (500) after which to show the smallest so far.")
+]
 OutOption = Annotated[Path | None, typer.Option(metavar="FILE", help="Instead of RUN/reproduced-N.json.")]
 ReplayOption = Annotated[
     Path | None, typer.Option("--replay", metavar="FILE", help="Show again what FILE keeps.")
@@ -59,9 +63,7 @@ def reproduce(
         return
     if run is None:
         raise UsageError("name a run: claimlab reproduce RUN, or --replay FILE")
-    seconds = read_budget(budget).seconds
-    if seconds is None:
-        raise UsageError(f"--budget {budget}: give seconds, 60s say")
+    limit = read_budget(budget)
     found = witnesses(judge_run_folder(run, os.cpu_count() or 1, tell), run)
     if list_ or not found:
         _list(found, json)
@@ -69,15 +71,24 @@ def reproduce(
     if witness > len(found):
         raise UsageError(f"--witness {witness}: there are {len(found)}; --list shows them")
     one = found[witness - 1]
-    ends = monotonic() + seconds
-    reproduced = rebuild_and_shrink(
-        host_folder(host_in(run, one.host), scheme), one, lambda: monotonic() > ends
-    )
+    reproduced = rebuild_and_shrink(host_folder(host_in(run, one.host), scheme), one, _spent(limit))
     file = None
     if reproduced.small is not None:
         file = out or run / f"reproduced-{witness}.json"
         save(file, saved_of(one, reproduced))
     _show(Report(one, reproduced, file), json)
+
+
+def _spent(limit: Budget) -> Callable[[int], bool]:
+    """Whether so many replays, or the time since now, are all there was; replays are the same everywhere."""
+    ends = None if limit.seconds is None else monotonic() + limit.seconds
+
+    def spent(replays: int) -> bool:
+        if ends is not None:
+            return monotonic() > ends
+        return limit.schedules is not None and replays >= limit.schedules
+
+    return spent
 
 
 def _list(found: tuple[Witness, ...], json: bool) -> None:

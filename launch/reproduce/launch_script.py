@@ -1,8 +1,10 @@
 """A launch whose toolstack cannot be brought along: what it did, as long as it sees what it saw.
 
 A foreign toolstack, or a scheme that remembers what lies before the stretch, decides as it was recorded to,
-provided that every answer up to its decision is the recorded one. Otherwise nobody knows what it would have
-done, and its part ends there: no schedule is called a violation that rests on a guess.
+provided that every answer up to its decision is the recorded one, and builds on as it was recorded to,
+provided that every request brings as much as it did. Otherwise nobody knows what it would have done, and its
+part ends there: no schedule is called a violation that rests on a guess. A builder that gets one more
+superpage (L5) asks for fewer single pages: those that it was recorded to ask for would be too many.
 """
 
 from __future__ import annotations
@@ -57,7 +59,7 @@ class LaunchScript(Script):
         return made
 
     def replied(self, one: Recorded, reply: Reply, scene: Scene) -> None:
-        """Compare up to the decision; judge the build after it."""
+        """Compare; judge the build after the decision."""
         if isinstance(reply.value, Created):
             self._domid = reply.value.domid
         if one.number in self._to_decide:
@@ -69,6 +71,8 @@ class LaunchScript(Script):
             self.stopped = True
             text = f"its populate got {reply.ret} extents of those it asked for"
             self._say(Stage.FAILED, reply, text, scene)
+        elif one.reply is not None and one.reply.ret != reply.ret:
+            self.stopped = True
 
     def _decide(self, reply: Reply, scene: Scene) -> None:
         self._admitted = self._case.verdict not in (Verdict.REFUSED, Verdict.UNANSWERED)

@@ -105,22 +105,25 @@ def _with(
     return Rebuilt(stretched, case, end, roles, blueprint, folder.not_asked_for, departed, finding)
 
 
-def reproduce(folder: HostFolder, witness: Witness, spent: Callable[[], bool]) -> Reproduced:
-    """Rebuild it, and make what becomes untrue as small as it can be until `spent`."""
+def reproduce(folder: HostFolder, witness: Witness, spent: Callable[[int], bool]) -> Reproduced:
+    """Rebuild it, and make what becomes untrue as small as it can be until `spent`.
+
+    That is asked between two replays, and told how many there have been.
+    """
     rebuilt = rebuild(folder, witness)
     if rebuilt.finding is None:
         return Reproduced(rebuilt, None, (), 0)
-    thinner = Thinner(rebuilt.blueprint, spent)
+    thinner = Thinner(rebuilt.blueprint, lambda: spent(thinner.replays))
     thin = thinner.thin(rebuilt.finding)
     replays, blueprint, at_once = thinner.replays, rebuilt.blueprint, False
     if rebuilt.by_scheme:
         hurried = recorded_blueprint(rebuilt.recording, hurry(rebuilt.roles), rebuilt.wanted)
-        thinner = Thinner(hurried, spent)
-        found = thinner.again(thin)
-        replays += thinner.replays
+        hurrier = Thinner(hurried, lambda: spent(thinner.replays + hurrier.replays))
+        found = hurrier.again(thin)
+        replays += hurrier.replays
         if found is not None:
             thin, blueprint, at_once = found, hurried, True
-    shrinker = Shrinker(blueprint, spent)
+    shrinker = Shrinker(blueprint, lambda: spent(replays + shrinker.replays))
     small = shrinker.shrink(thin)
     rows = interleaving(blueprint, small.turns, small.kept)
     return Reproduced(rebuilt, small, rows, replays + shrinker.replays, at_once)

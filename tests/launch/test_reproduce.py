@@ -17,7 +17,7 @@ from launch.reproduce.follow import Follow, departure
 from launch.reproduce.reproduce import rebuild
 from launch.reproduce.saved import Saved, save
 from launch.reproduce.witness import Witness
-from tests.launch.cluster_runs import claimlab, write_scenario
+from tests.launch.cluster_runs import claimlab, ended, run_until, write_scenario
 from tests.launch.races import CALM, HOLDS, RACE, SAMPLED
 
 
@@ -25,9 +25,14 @@ from tests.launch.races import CALM, HOLDS, RACE, SAMPLED
 def raced(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of real processes in which the guest came between the look and the build."""
     folder = tmp_path_factory.mktemp("raced")
-    done = claimlab("run", write_scenario(folder, RACE + HOLDS), "--out", folder / "run", "--json")
+    path, run = write_scenario(folder, RACE + HOLDS), folder / "run"
+    done = run_until(ended(1), run, path, "--json", seconds=12)
     assert json.loads(done.stdout)["schemes"]["naive"]["failed_late"] == 1, done.stderr
-    return folder / "run"
+    return run
+
+
+REPLAYS = 100
+"""Enough to make a few operations small, on a slow machine as on a fast one."""
 
 
 def reproduced(*arguments: object) -> tuple[int, dict[str, Any]]:
@@ -41,7 +46,7 @@ def reproduced(*arguments: object) -> tuple[int, dict[str, Any]]:
 @pytest.mark.rule("W1")
 def test_a_race_of_real_processes_is_reproduced_and_shrunk(raced: Path) -> None:
     """The recorded interleaving gives the same replies and failure; the smallest keeps the guest."""
-    code, document = reproduced(raced, "--budget", "5s")
+    code, document = reproduced(raced, "--budget", REPLAYS)
     assert (code, document["verdict"], document["departed"]) == (1, "reproduced", None)
     assert document["by_scheme"] and document["violation"]["kind"] == "late failure"
     rows = document["interleaving"]
@@ -56,7 +61,7 @@ def test_a_race_of_real_processes_is_reproduced_and_shrunk(raced: Path) -> None:
 
 def test_a_schedule_that_violates_nothing_any_more_is_no_reproduction(raced: Path, tmp_path: Path) -> None:
     """It is told from a harmless one: a line that says so, and exit code 2."""
-    assert reproduced(raced, "--budget", "1s", "--out", tmp_path / "saved.json")[0] == 1
+    assert reproduced(raced, "--budget", 20, "--out", tmp_path / "saved.json")[0] == 1
     saved = json.loads((tmp_path / "saved.json").read_text())
     saved["schedule"] = "a/-"  # the launch's first operation alone
     (tmp_path / "saved.json").write_text(json.dumps(saved))
@@ -95,12 +100,25 @@ def test_a_toolstack_that_is_not_at_hand_does_what_it_did(raced: Path) -> None:
     copy.parent.mkdir(parents=True)
     (raced / "naive" / "1" / "host0").rename(copy)
     try:
-        code, document = reproduced(copy, "--budget", "5s")
+        code, document = reproduced(copy, "--budget", REPLAYS)
     finally:
         copy.rename(raced / "naive" / "1" / "host0")
     assert (code, document["by_scheme"], document["departed"]) == (1, False, None)
     assert document["violation"]["kind"] == "late failure"
     assert any(row["who"].endswith("guest 1") for row in document["interleaving"])
+
+
+def test_no_late_failure_rests_on_what_nobody_knows(tmp_path: Path) -> None:
+    """A builder that got one superpage of two would not have asked for 768 single pages behind both."""
+    path = write_scenario(tmp_path, RACE.replace("duration = 12", "duration = 20") + HOLDS)
+    slow = 'links={delay=0.3, parties=["toolstack"]}'  # the guest has all it wants before the build begins
+    assert claimlab("simulate", path, "--set", slow, "--out", tmp_path / "run").returncode == 0
+    host = (tmp_path / "run" / "naive" / "1" / "host0").rename(tmp_path / "host0")
+    code, document = reproduced(host, "--budget", REPLAYS)
+    assert (code, document["by_scheme"], document["departed"]) == (1, False, None)
+    told = [(row["who"], row["operation"], row["saw"]) for row in document["interleaving"]]
+    assert ("a launch 1", "populate domain 2: 2 x order 9", "1 of 2 done") in told
+    assert any(who == "b guest 1" and operation.startswith("populate") for who, operation, _ in told)
 
 
 def test_what_departs_is_noticed(raced: Path) -> None:
@@ -146,9 +164,9 @@ def test_what_became_untrue(
     path = write_scenario(tmp_path, text.replace('"naive"', f'"{scheme}"'))
     assert claimlab("simulate", path, "--out", run, "--no-judge").returncode == 0
     if ":" in scheme:  # somebody's own class: it is not imported because a run says so
-        document = reproduced(run, "--budget", "1s")[1]
+        document = reproduced(run, "--budget", 20)[1]
         assert not document["by_scheme"]
-    code, document = reproduced(run, "--budget", "3s", "--scheme", scheme)
+    code, document = reproduced(run, "--budget", 50, "--scheme", scheme)
     assert (code, document["departed"], document["by_scheme"]) == (1, None, True)
     assert document["replay"].endswith(f" --scheme {scheme}") is (":" in scheme)
     assert (document["witness"]["kind"], document["violation"]["kind"]) == (witness, kind)
