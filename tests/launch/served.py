@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.launch.cluster_runs import PATIENCE
+
 
 @contextmanager
 def serving(*arguments: object) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -26,5 +28,5 @@ def serving(*arguments: object) -> Iterator[tuple[Path, dict[str, Any]]]:
             yield Path(folder), json.loads(line)
         finally:
             process.send_signal(signal.SIGINT)
-            _, errors = process.communicate(timeout=60)
+            _, errors = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, errors

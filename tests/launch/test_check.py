@@ -19,7 +19,7 @@ import pytest
 from launch.check.finding import Finding, Kind
 from launch.check.host import JOURNAL, check_host
 from launch.check.report import HostReport, Verdict
-from tests.launch.cluster_runs import SMALL, begin, claimlab, pid_of, wait_until, write_scenario
+from tests.launch.cluster_runs import PATIENCE, SMALL, begin, claimlab, pid_of, wait_until, write_scenario
 
 Records = list[Any]
 
@@ -356,7 +356,7 @@ def test_kill_9_of_the_toolstack_leaves_a_valid_run(tmp_path: Path) -> None:
     pid = pid_of(run, "toolstack-0")
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    _, errors = started.communicate(timeout=100)
+    _, errors = started.communicate(timeout=PATIENCE)
     assert started.returncode == 0, errors
     report = checked(run / "claim" / "1" / "host0")
     assert report.verdict is Verdict.VALID, [one.line() for one in report.findings]

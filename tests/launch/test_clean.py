@@ -14,7 +14,15 @@ from launch.clean import clean_run, find_runs
 from launch.errors import UsageError
 from launch.live.access import ACCESS
 from launch.results import Results, start_time
-from tests.launch.cluster_runs import begin, claimlab, pid_of, still_there, wait_until, write_scenario
+from tests.launch.cluster_runs import (
+    PATIENCE,
+    begin,
+    claimlab,
+    pid_of,
+    still_there,
+    wait_until,
+    write_scenario,
+)
 
 
 def test_a_killed_run_is_cleaned_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +41,7 @@ def _kill_and_clean(tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyP
     busy = claimlab("clean", run)
     assert "still running" in busy.stdout and not list(run.glob("summary.json"))
     started.kill()
-    started.communicate(timeout=100)
+    started.communicate(timeout=PATIENCE)
     assert any(temporary.iterdir())
     done = claimlab("clean", run, "--json")
     assert done.returncode == 0, done.stderr

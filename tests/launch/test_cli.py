@@ -17,7 +17,7 @@ from hypervisor.public.domctl import PhysicalInfo, Physinfo
 from hypervisor.public.protocol import FROM_HYPERVISOR, Answer, Call, Hello, Welcome, encode
 from hypervisor.transport import Client
 from launch.cli import main
-from tests.launch.cluster_runs import SMALL, claimlab, wait_until, write_scenario
+from tests.launch.cluster_runs import PATIENCE, SMALL, claimlab, wait_until, write_scenario
 
 BAD = [
     (["run", "nosuch"], "nosuch: no such scenario file"),
@@ -88,7 +88,9 @@ def test_a_trace_with_a_missing_column(tmp_path: Path) -> None:
 def test_too_few_file_descriptors(tmp_path: Path) -> None:
     """A run that needs more descriptors than the hard limit gives says which ulimit it needs."""
     command = f"ulimit -n 128; exec {sys.executable} -m launch run {write_scenario(tmp_path)}"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
     assert done.returncode == 2
     assert "ulimit -n" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -137,7 +139,7 @@ def test_serve_lets_a_stranger_in(tmp_path: Path, tcp: bool) -> None:
         client.close()
     finally:
         serving.send_signal(signal.SIGINT)
-        _, errors = serving.communicate(timeout=30)
+        _, errors = serving.communicate(timeout=PATIENCE)
     assert serving.returncode == 0, errors
     assert isinstance(welcome, Welcome)
     assert isinstance(answer, Answer)
@@ -166,5 +168,5 @@ def test_a_second_serve_leaves_the_first_alone(tmp_path: Path) -> None:
         assert first.poll() is None
     finally:
         first.send_signal(signal.SIGTERM)
-        first.communicate(timeout=30)
+        first.communicate(timeout=PATIENCE)
     assert first.returncode == 0

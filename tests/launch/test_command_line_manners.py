@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from launch.commands.table import COMMANDS, CommandTable
-from tests.launch.cluster_runs import claimlab
+from tests.launch.cluster_runs import PATIENCE, claimlab
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*(3[0-7]|9[0-7]|4[0-7]|38|48)[;m]")
 
@@ -65,7 +65,7 @@ def test_a_command_is_imported_to_run_it_only(arguments: tuple[str, ...], variab
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr
     assert "simulate" in done.stdout

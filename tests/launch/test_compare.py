@@ -34,7 +34,7 @@ from launch.judge.figures import figures
 from launch.launches import fold as launches_of
 from launch.scenario.load import load_scenario
 from launch.summary import summarise
-from tests.launch.cluster_runs import begin, claimlab, wait_until
+from tests.launch.cluster_runs import PATIENCE, begin, claimlab, wait_until
 from tests.launch.journals import HandMade
 from toolstack.registry import make_scheme, scheme_class
 
@@ -143,7 +143,7 @@ def test_an_interrupted_comparison_goes_on(scenario: Path, tmp_path: Path) -> No
     process = begin(*arguments)
     wait_until(lambda: list(out.glob("cells/*/*.json")))
     os.kill(process.pid, signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode not in (0, 2)
     before = {path: path.stat().st_mtime_ns for path in out.glob("cells/*/*.json")}
     assert 1 <= len(before) < 4

@@ -15,14 +15,14 @@ from hypervisor.public.memory import ClaimPages, PopulatePhysmap
 from hypervisor.public.world import World
 from launch.cluster.control import Control
 from launch.live.access import ACCESS
-from tests.launch.cluster_runs import SMALL, begin, claimlab, write_scenario
+from tests.launch.cluster_runs import PATIENCE, SMALL, begin, claimlab, write_scenario
 from tests.launch.served import serving
 
 UNITS = ("_bytes", "_seconds", "_info", "_up", "_in_progress")
 
 
 def scraped(url: str) -> dict[str, Metric]:
-    with urllib.request.urlopen(url, timeout=30) as answer:
+    with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
         assert answer.headers["Content-Type"].startswith("text/plain")
         text = answer.read().decode()
     return {one.name: one for one in text_string_to_metric_families(text)}
@@ -94,7 +94,7 @@ def test_a_scrape_of_a_run(tmp_path: Path) -> None:
     while not metrics["claimlab_domain_info"].samples:
         metrics = scraped(url)
     labels = {"host": "host0", "scheme": "claim", "repeat": "1"}
-    output, errors = running.communicate(timeout=100)
+    output, errors = running.communicate(timeout=PATIENCE)
     assert running.returncode == 0, output + errors
     assert value(metrics, "claimlab_host_memory_bytes", **labels) == 1 << 30
     assert not list((tmp_path / "run").rglob(ACCESS))

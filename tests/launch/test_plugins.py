@@ -17,7 +17,15 @@ from launch.cluster.run import check_run, run_scenario
 from launch.results import open_results
 from launch.scenario.load import load_scenario
 from launch.summary import Report
-from tests.launch.cluster_runs import SMALL, begin, claimlab, still_there, wait_until, write_scenario
+from tests.launch.cluster_runs import (
+    PATIENCE,
+    SMALL,
+    begin,
+    claimlab,
+    still_there,
+    wait_until,
+    write_scenario,
+)
 from toolstack.interface import Launch, LaunchRefusedError, Scheme, read_domains
 
 
@@ -30,8 +38,8 @@ def test_a_foreign_toolstack_takes_part(tmp_path: Path) -> None:
     assert access.stat().st_mode & 0o077 == 0
     program = Path(__file__).parent / "foreign_toolstack.py"
     foreign = subprocess.Popen([sys.executable, str(program), str(access)])
-    output, errors = started.communicate(timeout=100)
-    assert foreign.wait(timeout=30) == 0
+    output, errors = started.communicate(timeout=PATIENCE)
+    assert foreign.wait(timeout=PATIENCE) == 0
     assert started.returncode == 0, errors
     figures = json.loads(output)["schemes"]["foreign"]
     assert (figures["launches"], figures["admitted"], figures["refused"]) == (4, 2, 2)

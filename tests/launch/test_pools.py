@@ -12,7 +12,7 @@ import pytest
 
 from launch import pools
 from launch.pools import as_they_come, in_order
-from tests.launch.cluster_runs import wait_until
+from tests.launch.cluster_runs import PATIENCE, wait_until
 
 LONG = """
 import os, sys, time
@@ -38,7 +38,7 @@ def test_ctrl_c_leaves_no_process(how: str, tmp_path: Path) -> None:
     parent = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     wait_until(lambda: len(list(begun.iterdir())) == 2)
     os.killpg(parent.pid, signal.SIGINT)
-    _, errors = parent.communicate(timeout=60)
+    _, errors = parent.communicate(timeout=PATIENCE)
     assert parent.returncode not in (0, None)
     assert "Process Spawn" not in errors
     wait_until(lambda: not is_there(parent.pid))

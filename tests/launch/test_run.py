@@ -13,6 +13,7 @@ import pytest
 
 from hypervisor.journal import JournalReader
 from tests.launch.cluster_runs import (
+    PATIENCE,
     SMALL,
     begin,
     claimlab,
@@ -147,7 +148,7 @@ def test_kill_9_of_the_toolstack_in_mid_build(tmp_path: Path) -> None:
     pid = pid_of(run, "toolstack-0")
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    output, errors = started.communicate(timeout=100)
+    output, errors = started.communicate(timeout=PATIENCE)
     assert started.returncode == 0, errors
     document = json.loads(output)
     assert document["valid"]
@@ -168,7 +169,7 @@ def test_kill_9_of_a_guest(tmp_path: Path) -> None:
     pid = pid_of(run, "guest-2-2")
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    output, errors = started.communicate(timeout=100)
+    output, errors = started.communicate(timeout=PATIENCE)
     assert started.returncode == 0, errors
     assert json.loads(output)["valid"]
     assert "guest-2-2" in (run / "summary.md").read_text()
@@ -184,7 +185,7 @@ def test_kill_9_of_the_hypervisor_is_an_invalid_run(tmp_path: Path) -> None:
     pid = pid_of(run, "hypervisor")
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    output, _ = started.communicate(timeout=100)
+    output, _ = started.communicate(timeout=PATIENCE)
     assert started.returncode == 1
     assert "the run ended early: hypervisor" in " ".join(output.split())
     assert not still_there(run)
@@ -197,7 +198,7 @@ def test_interrupted_runs_leave_nothing_behind(tmp_path: Path, own_tmp: Path, nu
     started = begin("run", write_scenario(tmp_path), "--scheme", "claim", "--out", run)
     wait_until(lambda: pid_of(run, "toolstack-0"))
     started.send_signal(number)
-    _, errors = started.communicate(timeout=100)
+    _, errors = started.communicate(timeout=PATIENCE)
     assert started.returncode == 128 + number
     assert "interrupted" in errors
     assert "Traceback" not in errors
@@ -212,5 +213,5 @@ def test_killed_launcher_takes_its_processes_along(tmp_path: Path) -> None:
     started = begin("run", write_scenario(tmp_path), "--scheme", "claim", "--out", run)
     wait_until(lambda: pid_of(run, "toolstack-0"))
     started.kill()
-    started.communicate(timeout=100)
+    started.communicate(timeout=PATIENCE)
     wait_until(lambda: not still_there(run))

@@ -22,7 +22,15 @@ from launch.results import resolved
 from launch.scenario.load import load_scenario
 from launch.scenario.scenes import host_names, scenes
 from launch.simulate.run import check_simulation
-from tests.launch.cluster_runs import begin, claimlab, recorded, still_there, wait_until, write_scenario
+from tests.launch.cluster_runs import (
+    PATIENCE,
+    begin,
+    claimlab,
+    recorded,
+    still_there,
+    wait_until,
+    write_scenario,
+)
 from tests.launch.two_hosts import TWO, simulated
 
 KILLED = '\n[[faults]]\nkind = "kill"\nparty = "left/hypervisor"\nat = 2.5\n'
@@ -115,7 +123,7 @@ def test_interrupted_runs_of_several_hosts_leave_nothing_behind(tmp_path: Path) 
     roles = {entry["role"] for entry in recorded(run)}
     assert {"left/sampler", "right/sampler", "right/hypervisor"} <= roles
     started.send_signal(signal.SIGINT)
-    _, errors = started.communicate(timeout=100)
+    _, errors = started.communicate(timeout=PATIENCE)
     assert started.returncode == 128 + signal.SIGINT and "Traceback" not in errors
     assert not still_there(run)
 

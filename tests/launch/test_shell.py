@@ -17,7 +17,7 @@ import pytest
 from launch.live.attach import attach
 from launch.live.shell.answer import CommandFailedError, Shown
 from launch.live.shell.table import COMMANDS, carry_out
-from tests.launch.cluster_runs import claimlab
+from tests.launch.cluster_runs import PATIENCE, claimlab
 from tests.launch.served import serving
 
 HOST = ("--set", "host.memory=1GiB", "--set", "host.dom0=64MiB", "--set", "host.xen=32MiB")
@@ -177,12 +177,16 @@ def test_one_shot_and_prompt(served: Served) -> None:
     assert failed.stderr == "destroy: 99 is an invalid domain identifier (ESRCH)\n"
     lines = "help\nlist\nfly\n\nquit\nlist\n"
     command = [sys.executable, "-m", "launch", "shell", str(served.folder)]
-    typed = subprocess.run(command, input=lines, capture_output=True, text=True, check=False, timeout=60)
+    typed = subprocess.run(
+        command, input=lines, capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
     assert typed.returncode == 1, typed.stderr
     assert typed.stdout.count("Domain-0") == 1 and "fly: no such command" in typed.stderr
     assert all(name in typed.stdout for name in COMMANDS)
     assert "> " not in typed.stdout  # nobody sits there to be prompted
-    good = subprocess.run(command, input="list", capture_output=True, text=True, check=False, timeout=60)
+    good = subprocess.run(
+        command, input="list", capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
     assert (good.returncode, good.stderr) == (0, "")
 
 

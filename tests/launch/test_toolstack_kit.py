@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.launch.cluster_runs import begin, claimlab, summary, wait_until, write_scenario
+from tests.launch.cluster_runs import PATIENCE, begin, claimlab, summary, wait_until, write_scenario
 from tests.toolchain import need
 
 HERE = Path(__file__).parent
@@ -106,8 +106,8 @@ def test_a_toolstack_in_c_takes_part(toolstack_c: Path, tmp_path: Path) -> None:
     access = run / "foreign" / "1" / "host0" / "toolstack-access.json"
     wait_until(access.exists)
     with subprocess.Popen([toolstack_c, access]) as foreign:
-        _, errors = started.communicate(timeout=100)
-        assert foreign.wait(timeout=30) == 0
+        _, errors = started.communicate(timeout=PATIENCE)
+        assert foreign.wait(timeout=PATIENCE) == 0
     assert started.returncode == 0, errors
     figures = summary(run)["schemes"]["foreign"]
     assert (figures["launches"], figures["admitted"], figures["failed_late"]) == (4, 2, 0)
