@@ -124,14 +124,24 @@ def make_behaviour(
     """
     factory = extra.get(name) or KNOWN.get(name) or _imported(name)
     try:
+        return factory(**options)
+    except ValueError as error:
+        raise GuestConfigError(str(error)) from None
+    except TypeError:
+        _check_options(name, factory, options)
+        raise
+
+
+def _check_options(name: str, factory: BehaviourFactory, options: Mapping[str, Any]) -> None:
+    """GuestConfigError when it does not take these options.
+
+    Asked only of those that failed: to read a class's signature takes longer than to start its guest.
+    """
+    try:
         inspect.signature(factory).bind(**options)
     except TypeError as error:
         takes = ", ".join(inspect.signature(factory).parameters) or "no options"
         raise GuestConfigError(f"behaviour {name}: {error}; it takes {takes}") from None
-    try:
-        return factory(**options)
-    except ValueError as error:
-        raise GuestConfigError(str(error)) from None
 
 
 def _imported(name: str) -> BehaviourFactory:

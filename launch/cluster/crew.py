@@ -15,18 +15,28 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from selectors import EVENT_READ, DefaultSelector
 from types import TracebackType
 from typing import Any, Final, Self
 
 import multiprocess
+import multiprocess.process
 
 from hypervisor.edge import SharedEpoch
 from hypervisor.public.points import Cells
 
 START_METHOD: Final = "forkserver"
-PRELOAD: Final = ("launch.cli", "hypervisor.process", "guests.process", "toolstack.process")
-"""Imported once, in the fork server. launch.cli because every child runs the main script again, which
-imports it."""
+PRELOAD: Final = (
+    "launch.cli",
+    "launch.cluster.crew",
+    "multiprocess.popen_forkserver",
+    "multiprocess.sharedctypes",
+    "hypervisor.process",
+    "guests.process",
+    "toolstack.process",
+)
+"""Imported once, in the fork server, and not in each of a thousand children: launch.cli because each runs the
+main script again, which imports it, the next three for what every child is handed."""
 TERM_SECONDS: Final = 10.0
 """Real seconds a process has to leave after SIGTERM before it is killed."""
 
@@ -72,6 +82,8 @@ class Crew:
         self._folder = folder
         self._record = record
         self._members: list[Member] = []
+        self._ends = DefaultSelector()
+        """Ready for everyone who has ended."""
 
     def shared_epoch(self) -> SharedEpoch:
         """A number that every process started with it can see change; 0 for now."""
@@ -95,8 +107,10 @@ class Crew:
             target=_logged, args=(log, target, arguments), name=f"claimlab {role}"
         )
         process.start()
+        _known_to_us_alone(process)
         member = Member(role, process, log)
         self._members.append(member)
+        self._ends.register(process.sentinel, EVENT_READ)
         assert process.pid is not None
         self._record(role, process.pid)
         return member
@@ -128,8 +142,12 @@ class Crew:
             os.kill(member.process.pid, number)
 
     def failures(self) -> list[str]:
-        """How each that ended by itself, and not well, ended."""
+        """How each that ended by itself, and not well, ended. Asks every process."""
         return [member.ending() for member in self._members if member.failed]
+
+    def trouble(self) -> list[str]:
+        """The same for asking again and again: nobody is asked before anybody has ended."""
+        return self.failures() if self._ends.select(0) else []
 
     def __enter__(self) -> Self:
         return self
@@ -140,8 +158,17 @@ class Crew:
         for member in self._members:
             self.dismiss(member)
         self.wait_for(self._members)
+        self._ends.close()
         for member in self._members:
             member.process.close()
+
+
+def _known_to_us_alone(process: BaseProcess) -> None:
+    """Drop it from the children that multiprocess looks after itself; a crew ends its own.
+
+    Each start would ask all of them whether they still run: half a million system calls for a thousand.
+    """
+    vars(multiprocess.process)["_children"].discard(process)
 
 
 def _logged(log: Path, target: Callable[..., None], arguments: tuple[Any, ...]) -> None:

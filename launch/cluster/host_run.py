@@ -23,6 +23,7 @@ from hypervisor.public.world import IndefiniteError, RefusedByWireError, World
 from hypervisor.transport import Server, ipc_endpoints, tcp_endpoints
 from launch.cluster.control import Control, ControlLostError, destroy_all, measure_round_trip
 from launch.cluster.crew import TERM_SECONDS, Crew, Member
+from launch.cluster.crowd import patience, report_every
 from launch.cluster.desk import ROLE, Desk, News
 from launch.cluster.host_config import host_config
 from launch.cluster.host_plan import ALONE, HostPlan, HostResult, Others
@@ -43,8 +44,6 @@ from launch.records import append_order, append_outcome, ordered
 from launch.service import service_told
 from toolstack.builder.build import BuildFailedError
 
-CROWD: Final = 100
-"""Processes beyond which each gets up more rarely, and guests beyond which each is reported more rarely."""
 READY_SECONDS: Final = 60.0
 """Real seconds for a party to come up."""
 
@@ -114,7 +113,7 @@ class HostRun:
         self._others = others
         self._house = House(plan, self._result, others)
         guests = self._scenario.guests
-        self._patience = max(1.0, guests.count / guests.per_process / CROWD)
+        self._patience = patience(guests.count / guests.per_process)
         (folder / "guests").mkdir(exist_ok=True)
 
     def run(self) -> HostResult:
@@ -131,7 +130,7 @@ class HostRun:
         self._result.round_trip = self._ask(measure_round_trip)
         residents = self._ask(lambda world: populate(world, self._plan.guests, self._scenario))
         self._start_guests(residents)
-        self._ask(lambda world: wait_for_balloon_drivers(world, residents), self._crew.failures)
+        self._ask(lambda world: wait_for_balloon_drivers(world, residents), self._crew.trouble)
         access = Access(
             self._endpoints["toolstacks"],
             self._control_secret,
@@ -277,7 +276,7 @@ class HostRun:
             cells=self._cells,
             bad_link=real_link(self._scenario, self._plan.repeat, residents[0].party),
             patience=self._patience,
-            report_every=2.0 * max(1.0, self._scenario.guests.count / CROWD),
+            report_every=report_every(self._scenario.guests.count),
             history=self._folder / "guests" / f"{configs[0].name}.history",
         )
         member = self._crew.start(configs[0].name, guests_process, process, self._plan.plugins.behaviours)
@@ -371,7 +370,7 @@ class HostRun:
         members += self._sampler.members
         for member in members:
             self._crew.dismiss(member)
-        crowded = max(1.0, self._scenario.guests.count / CROWD / 10)  # each guest's report is to be written
+        crowded = patience(self._scenario.guests.count / 10)  # each guest's report is to be written
         self._crew.wait_for(members, TERM_SECONDS * crowded)
         self._result.reports = read_reports(self._folder / "guests")
 
