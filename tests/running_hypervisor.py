@@ -19,18 +19,25 @@ from hypervisor.journal import JournalReader
 from hypervisor.process import ServeConfig, serve_process
 from hypervisor.public.domctl import CDF_HVM, Created, CreateDomain, MaxMem, UnpauseDomain
 from hypervisor.public.memory import PopulatePhysmap
+from hypervisor.public.observation import OBSERVERS, Snapshot
 from hypervisor.public.protocol import Answer, Refused
 from hypervisor.public.requests import Reply, Request
 from hypervisor.public.units import PAGES_PER_MIB
 from hypervisor.session.client import ClientSession, Happening
+from hypervisor.session.speakers import observers_secret
 from hypervisor.transport import Client, ipc_endpoints
 from launch.check.states import States
+from launch.live.observer import NotObservedError, Observer
 
 HOST_KEY = b"a key only the tests know"
 CONTROL = b"the control secret of tests"
 TOOLSTACK = 77
 """Incarnation under which the tests' toolstack speaks."""
-PATIENCE_MS = 30_000
+PATIENCE = 400.0
+"""Real seconds after which something hangs: a bound for faults, and no measure of any machine's speed."""
+PATIENCE_MS = int(1000 * PATIENCE)
+QUIET_MS = 1000
+"""Real milliseconds without a word after which a peer looks whether its connection is still one."""
 
 context = multiprocess.get_context("forkserver")
 context.set_forkserver_preload(["hypervisor.process", "hypervisor.edge"])
@@ -51,7 +58,7 @@ class Running:
     def stop(self) -> dict[str, Any]:
         """End it as a launcher does; gives its stats."""
         os.kill(self.pid, signal.SIGTERM)
-        self.process.join(PATIENCE_MS / 1000)
+        self.process.join(PATIENCE)
         assert self.process.exitcode == 0
         assert self.config.stats is not None
         stats: dict[str, Any] = json.loads(self.config.stats.read_text())
@@ -64,8 +71,10 @@ class Running:
 
 
 @contextmanager
-def running_hypervisor(mib: int = 256, **options: Any) -> Iterator[Running]:
-    """Serve a host with `mib` MiB for guests until the block ends."""
+def running_hypervisor(
+    mib: int = 256, roles: tuple[str, ...] = ("guests", "toolstacks"), **options: Any
+) -> Iterator[Running]:
+    """Serve a host with `mib` MiB for guests, at a socket for each role, until the block ends."""
     with tempfile.TemporaryDirectory(prefix="claimlab-") as name:
         folder = Path(name)
         pages = mib * PAGES_PER_MIB
@@ -74,7 +83,7 @@ def running_hypervisor(mib: int = 256, **options: Any) -> Iterator[Running]:
             **{
                 "host": host,
                 "release": "4.17",
-                "endpoints": ipc_endpoints(folder / "s", ("guests", "toolstacks")),
+                "endpoints": ipc_endpoints(folder / "s", roles),
                 "host_key": HOST_KEY,
                 "control_secret": CONTROL,
                 "journal": folder / "journal",
@@ -116,14 +125,22 @@ class Peer:
         self.dealer.send(self.session.outgoing())
 
     def wait(self, wanted: Callable[[Happening], bool]) -> Happening:
-        """The first happening like that, which is taken out."""
+        """The first happening like that, which is taken out.
+
+        A connection that nobody answered for two seconds, because a process stood still, is a new one
+        afterwards, and what was on its way is lost. The answer to a ping tells, and all is asked again.
+        """
+        quiet_ms = 0
         while True:
             for happening in self.happened:
                 if wanted(happening):
                     self.happened.remove(happening)
                     return happening
             self.flush()
-            assert self.client.wait(PATIENCE_MS), "no word from the hypervisor"
+            if not self.client.wait(QUIET_MS):
+                quiet_ms += QUIET_MS
+                assert quiet_ms < PATIENCE_MS, "no word from the hypervisor"
+                self.session.ping()
             for frame in self.dealer.receive():
                 self.happened.extend(self.session.receive(frame))
 
@@ -178,6 +195,21 @@ def closing(peer: Peer) -> Iterator[Any]:
         yield peer
     finally:
         peer.close()
+
+
+def observer(running: Running, secret: bytes = observers_secret(CONTROL)) -> Observer:
+    """Who looks at a hypervisor with a socket for observers."""
+    return Observer(running.endpoints[OBSERVERS], secret)
+
+
+def look(eye: Observer) -> Snapshot:
+    """The host as it is, however long the answer takes. NotObservedError when it is refused."""
+    while True:
+        try:
+            return eye.snapshot()
+        except NotObservedError as error:
+            if "did not answer" not in str(error):
+                raise
 
 
 def replayed(reader: JournalReader, after: Callable[[Host], None] = lambda _: None) -> Host:

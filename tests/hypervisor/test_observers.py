@@ -18,38 +18,35 @@ from hypervisor.public.domctl import (
 from hypervisor.public.memory import ClaimPages, DecreaseReservation, PopulatePhysmap
 from hypervisor.public.observation import OBSERVERS, Snapshot
 from hypervisor.public.protocol import Welcome
-from hypervisor.session.speakers import observers_secret
-from hypervisor.transport import Client, ipc_endpoints
-from launch.live.observer import NotObservedError, Observer
-from tests.running_hypervisor import CONTROL, Peer, Running, ToolstackPeer, closing, running_hypervisor
+from hypervisor.transport import Client
+from launch.live.observer import NotObservedError
+from tests.running_hypervisor import (
+    CONTROL,
+    PATIENCE_MS,
+    Peer,
+    ToolstackPeer,
+    closing,
+    look,
+    observer,
+    running_hypervisor,
+)
 
 
-def observer(running: Running, secret: bytes = observers_secret(CONTROL)) -> Observer:
-    return Observer(running.endpoints[OBSERVERS], secret)
+def watched(**options: Any) -> Any:
+    return running_hypervisor(roles=("guests", "toolstacks", OBSERVERS), **options)
 
 
-def watched(tmp_path: Any, **options: Any) -> Any:
-    endpoints = ipc_endpoints(tmp_path / "s", ("guests", "toolstacks", OBSERVERS))
-    return running_hypervisor(endpoints=endpoints, **options)
-
-
-@pytest.fixture
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A path that is short enough for sockets."""
-    return tmp_path_factory.mktemp("o")
-
-
-def test_a_snapshot_says_what_the_hypercalls_say(folder: Any) -> None:
+def test_a_snapshot_says_what_the_hypercalls_say() -> None:
     """Totals, domains, refusals and growth are those that physinfo, getdomaininfo and the calls answered."""
     with (
-        watched(folder) as running,
+        watched() as running,
         closing(ToolstackPeer(running)) as toolstack,
         observer(running) as eye,
     ):
         created = toolstack.build(1024, 2048)
         assert toolstack.control(ClaimPages(created.domid, 1500)).ret == 0
         assert toolstack.control(PopulatePhysmap(created.domid, ((1024, 2000),))).ret == 1024
-        seen = eye.snapshot()
+        seen = look(eye)
         host = toolstack.control(Physinfo()).value
         info = toolstack.control(GetDomainInfo(created.domid)).value
         assert isinstance(host, PhysicalInfo) and isinstance(info, DomainInfo)
@@ -68,10 +65,10 @@ def test_a_snapshot_says_what_the_hypercalls_say(folder: Any) -> None:
         assert seen.underway == ()
 
 
-def test_a_parked_request_is_under_way(folder: Any) -> None:
+def test_a_parked_request_is_under_way() -> None:
     """A paused domain's hypercall is listed with its caller, its next step, and that it waits."""
     with (
-        watched(folder) as running,
+        watched() as running,
         closing(ToolstackPeer(running)) as toolstack,
         observer(running) as eye,
     ):
@@ -81,9 +78,9 @@ def test_a_parked_request_is_under_way(folder: Any) -> None:
             guest.session.hello(created.domid, created.incarnation, created.secret, "worker")
             guest.wait(lambda one: isinstance(one, Welcome))
             guest.call(created.domid, created.incarnation, DecreaseReservation(created.domid, ((0, 1),)))
-            seen = eye.snapshot()
+            seen = look(eye)
             while not seen.underway:
-                seen = eye.snapshot()
+                seen = look(eye)
     (one,) = seen.underway
     assert (one.domid, one.request, one.parked) == (created.domid, "DecreaseReservation", True)
     assert one.step
@@ -92,15 +89,15 @@ def test_a_parked_request_is_under_way(folder: Any) -> None:
     assert domain.flags & DOMINF_PAUSED
 
 
-def test_watching_leaves_no_trace(folder: Any) -> None:
+def test_watching_leaves_no_trace() -> None:
     """A hundred questions add no commit, no journal record of a step, and no call."""
-    with watched(folder) as running, closing(ToolstackPeer(running)) as toolstack:
+    with watched() as running, closing(ToolstackPeer(running)) as toolstack:
         toolstack.build(64)
         with observer(running) as eye:
-            before = eye.snapshot()
+            before = look(eye)
         eyes = [observer(running) for _ in range(5)]
         for _ in range(4):
-            seen = [one.snapshot() for one in eyes]
+            seen = [look(one) for one in eyes]
         for one in eyes:
             one.close()
         stats = running.stop()
@@ -110,28 +107,28 @@ def test_watching_leaves_no_trace(folder: Any) -> None:
 
 
 @pytest.mark.parametrize("secret", [CONTROL, b"", b"guess"])
-def test_the_secret_opens_it_and_no_other_does(folder: Any, secret: bytes) -> None:
+def test_the_secret_opens_it_and_no_other_does(secret: bytes) -> None:
     """A wrong secret (the control secret itself is one) is refused by name; the right one still works."""
-    with watched(folder) as running, observer(running) as eye:
+    with watched() as running, observer(running) as eye:
         with observer(running, secret) as stranger, pytest.raises(NotObservedError, match="bad-secret"):
-            stranger.snapshot()
-        assert isinstance(eye.snapshot(), Snapshot)
+            look(stranger)
+        assert isinstance(look(eye), Snapshot)
 
 
-def test_garbage_is_refused_and_harms_nobody(folder: Any) -> None:
+def test_garbage_is_refused_and_harms_nobody() -> None:
     """Frames that are no Observe, and those of other sockets, get one refusal each."""
     garbage = [b"", b"\xc1", b"\x93\x01\x02\xc4\x00", b"\x95\x02\x00\x05\x01\x90", bytes(70_000)]
     client = Client()
-    with watched(folder) as running, observer(running) as eye:
+    with watched() as running, observer(running) as eye:
         dealer = client.connect(running.endpoints[OBSERVERS])
         dealer.send(garbage)
         answers: list[bytes] = []
         while len(answers) < len(garbage):
-            assert client.wait(30_000)
+            assert client.wait(PATIENCE_MS)
             answers += dealer.receive()
         client.close()
         assert all(b"malformed" in answer for answer in answers)
-        assert eye.snapshot().calls == 0
+        assert look(eye).calls == 0
 
 
 def test_a_host_without_the_socket_serves_nobody() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from itertools import count, islice
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,10 @@ from benchmarks.overload import Outcome, Sample, overload
 from hypervisor.journal import NoteRecord
 from hypervisor.public.memory import CurrentReservation
 from hypervisor.public.protocol import PROTOCOL_VERSION, Call, Hello, encode
-from hypervisor.public.requests import Reply
 from hypervisor.public.xenstore import StoreRead, StoreWrite
 from hypervisor.session.speakers import REMEMBERED_BYTES, Speaker
 from hypervisor.transport import DRAIN_EACH, LEAVING_HIGH_WATER_MARK, Client, Server, ipc_endpoints
-from tests.running_hypervisor import ToolstackPeer, closing, running_hypervisor
+from tests.running_hypervisor import PATIENCE_MS, ToolstackPeer, closing, running_hypervisor
 
 PAGES = 64
 
@@ -28,22 +28,23 @@ def test_one_peers_thousand_messages_leave_room_for_anothers_one(tmp_path: Path)
     try:
         talker, other = (client.connect(server.endpoints["guests"]) for _ in range(2))
         talker.send([b"talk"] * 1000)
-        assert server.wait(10_000)
-        taken = len(server.drain("guests"))
-        assert 0 < taken <= DRAIN_EACH
+        assert server.wait(PATIENCE_MS)
+        assert 0 < len(server.drain("guests")) <= DRAIN_EACH
         other.send([b"word"])
         heard: list[bytes | None] = []
+        taken = 0
         while b"word" not in heard:
-            assert server.wait(10_000)
+            talker.send([b"talk"] * len(heard))  # it always has a thousand more to say
+            assert server.wait(PATIENCE_MS)
             heard = [frame for _, frame in server.drain("guests")]
+            assert len(heard) <= DRAIN_EACH
             taken += len(heard)
-        assert len(heard) <= DRAIN_EACH and taken < 1000, "it had to wait for few of them"
+            assert taken < 1_000_000, "what comes over a connection that never falls silent keeps others out"
     finally:
         client.close()
         server.close()
 
 
-@pytest.mark.timeout(60)
 def test_who_never_reads_is_given_up_and_others_are_answered() -> None:
     """Its answers pile up to the high-water mark and no further; a toolstack has its answer meanwhile."""
     context = zmq.Context()
@@ -55,12 +56,13 @@ def test_who_never_reads_is_given_up_and_others_are_answered() -> None:
         deaf.setsockopt(zmq.RCVHWM, 1)
         deaf.setsockopt(zmq.RCVBUF, 4096)
         deaf.connect(running.endpoints["guests"])
-        deaf.send(encode(Hello(PROTOCOL_VERSION, guest.domid, guest.incarnation, guest.secret)))
-        for seq in range(1, 2 * LEAVING_HIGH_WATER_MARK):
-            deaf.send(encode(Call(guest.domid, guest.incarnation, seq, (StoreRead(path),))))
-        reply: Reply = toolstack.control(CurrentReservation(guest.domid))
-        assert reply.ret == PAGES
+        hello = Hello(PROTOCOL_VERSION, guest.domid, guest.incarnation, guest.secret)
+        seqs = count(1)
         while not any(isinstance(one, NoteRecord) and one.kind == "dropped" for one in running.journal()):
+            # Anew: if its answers took two seconds it is a stranger, for no heartbeat gets past them.
+            deaf.send(encode(hello))
+            for seq in islice(seqs, 2 * LEAVING_HIGH_WATER_MARK):
+                deaf.send(encode(Call(guest.domid, guest.incarnation, seq, (StoreRead(path),))))
             assert toolstack.control(CurrentReservation(guest.domid)).ret == PAGES
         context.destroy(linger=0)
         stats = running.stop()
