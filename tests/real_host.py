@@ -12,7 +12,7 @@ from typing import Any
 from hypervisor.core.host import HostConfig
 from hypervisor.edge import Clock, Identity, run_party
 from hypervisor.public.world import World
-from tests.running_hypervisor import CONTROL, context, running_hypervisor
+from tests.running_hypervisor import CONTROL, PATIENCE, context, running_hypervisor
 
 Body = Callable[..., Coroutine[Any, Any, Any]]
 
@@ -58,22 +58,34 @@ class Racers:
 
     def __init__(self, access: Access) -> None:
         self._access = access
-        self._started: list[Any] = []
         self._queue = context.SimpleQueue()
 
     def race(self, *bodies: tuple[Body, tuple[Any, ...]]) -> list[Any]:
         """Run each body as a toolstack in a process of its own; their answers in order."""
         barrier = context.Barrier(len(bodies))
         processes = [
-            context.Process(target=_race, args=(self._access, number, barrier, self._queue, body, arguments))
+            context.Process(
+                target=_race, args=(self._access, number, barrier, self._queue, body, arguments), daemon=True
+            )
             for number, (body, arguments) in enumerate(bodies)
         ]
         for process in processes:
             process.start()
-        answers = dict(self._queue.get() for _ in processes)
-        for process in processes:
-            process.join()
+        try:
+            answers = dict(self._answer() for _ in processes)
+        except BaseException:
+            for process in processes:
+                process.kill()  # they may wait for the one that failed
+            raise
+        finally:
+            for process in processes:
+                process.join()
         return [answers[number] for number in range(len(bodies))]
+
+    def _answer(self) -> tuple[int, Any]:
+        number, answer = self._queue.get()
+        assert answer is not None, f"racer {number} failed"
+        return number, answer
 
 
 def _race(
@@ -83,7 +95,7 @@ def _race(
     try:
 
         async def begin(world: World) -> Any:
-            barrier.wait(30)
+            barrier.wait(PATIENCE)
             return await body(world, *arguments)
 
         answer = access.control(begin)
