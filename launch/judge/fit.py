@@ -64,18 +64,21 @@ class Fits:
 
     def decided(self, commit: Commit) -> None:
         """The step with that commit is done, and what it changed has been told."""
-        for case in self._decisions.pop(commit, ()):
-            self._decide(case)
+        if commit in self._decisions:
+            for case in self._decisions.pop(commit):
+                self._decide(case)
 
     def changed(self, change: Change) -> None:
         """A step moved pages or room."""
+        ended = False
         for claim in self._open:
             own = claim.case.domain is not None and change.subject == claim.case.domain[0]
             if own and self._own_domain(claim.case) is not None:
                 self._follow(claim, change)
             elif change.taken and not change.leaned:
                 self._test(claim, change)
-        if any(not claim.open for claim in self._open):
+            ended = ended or not claim.open
+        if ended:
             self._open = [claim for claim in self._open if claim.open]
 
     def clock(self, now: Seconds) -> None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from hypervisor.core.claims import available_pages
+from hypervisor.core.domain import Domain
 from hypervisor.core.host import Host
+from hypervisor.core.steps import STEPS_KEPT, Resource
 from hypervisor.public.units import DOMID_DOM0, DOMID_SELF, Commit, DomId, Pages
 from launch.check.states import Done, UnderWay
 from launch.judge.cases import Key
 
 
-class Figures(NamedTuple):
-    """One domain's, pages."""
+@dataclass(slots=True)
+class Figures:
+    """One domain's, pages, as the step before left them."""
 
     incarnation: int
     tot_pages: Pages
@@ -20,7 +26,7 @@ class Figures(NamedTuple):
     outstanding_pages: Pages
 
 
-class Change(NamedTuple):
+class Change(Struct, frozen=True, gc=False):
     """One step that moved pages or room."""
 
     commit: Commit
@@ -59,50 +65,67 @@ class Ledger:
         self.figures: dict[DomId, Figures] = {}
         self.lifetime: dict[Key, Pages] = {}
         """Highest max_pages that each domain has had."""
+        self._written: dict[frozenset[Resource], tuple[DomId, ...]] = {}
         self._held = self._maxima = 0
         self.marks = Marks(0, 0, 0)
         self._recount()
 
+    # Called for every step of a journal: what a step leaves alone is found out before anything is made.
+
     def after(self, done: Done) -> Change | None:
         """What the step changed; None when it left all sums alone."""
-        one, step, result = done.one, done.step, done.result
-        host = self._host
+        host, step, figures = self._host, done.step, self.figures
         available, claims = available_pages(host), host.outstanding_claims
-        subject = _subject(one)
-        own = self.figures.get(subject)
-        if len(host.domids) != len(self.figures):
-            moved = self._recount()
+        own = figures.get(_subject(done.one)) if step.name == "take" else None
+        own_claim = -1 if own is None else own.outstanding_pages
+        moved: tuple[tuple[Key, int], ...] = ()
+        if len(host.domids) != len(figures):
+            self._recount()
         else:
-            moved = tuple(
-                change
-                for kind, number in step.writes
-                if kind == "domain" and number in host.domains
-                for change in self._update(int(number))
-            )
+            written = self._written.get(step.writes)
+            if written is None:
+                written = self._domains_in(step.writes)
+            for domid in written:
+                domain = host.domains.get(domid)
+                if domain is not None:
+                    moved += self._update(domain, figures[domid])
         gone, claimed = self._available - available, claims - self._claims
         if not (gone or claimed or moved):
             return None
         self._available, self._claims = available, claims
-        self._mark()
-        taken = max(gone, 0)
-        if not taken and step.name == "claim":
-            taken = max(claimed, 0)
-        leaned = step.name == "take" and own is not None and taken <= own.outstanding_pages
-        return Change(result.commit, one, step.name, subject, taken, leaned, available - claims, moved)
+        marks, held = self.marks, self._held + claims
+        if held > marks.max_of_sums or self._maxima > marks.sum_of_maxes or len(figures) - 1 > marks.domains:
+            self._mark(held)
+        taken = gone if gone > 0 else 0
+        if step.name == "claim":
+            taken = taken or max(claimed, 0)
+        leaned = taken <= own_claim
+        subject = _subject(done.one)
+        return Change(
+            done.result.commit, done.one, step.name, subject, taken, leaned, available - claims, moved
+        )
 
-    def _update(self, domid: DomId) -> tuple[tuple[Key, int], ...]:
+    def _domains_in(self, writes: frozenset[Resource]) -> tuple[DomId, ...]:
+        """Those that a step which declares `writes` may change; kept, as requests keep their declarations."""
+        if len(self._written) >= STEPS_KEPT:
+            self._written.clear()
+        found = tuple(sorted(int(number) for kind, number in writes if kind == "domain"))
+        self._written[writes] = found
+        return found
+
+    def _update(self, domain: Domain, was: Figures) -> tuple[tuple[Key, int], ...]:
         """One domain anew."""
-        domain = self._host.domains[domid]
-        was = self.figures[domid]
-        now = Figures(domain.incarnation, domain.tot_pages, domain.max_pages, domain.outstanding_pages)
-        if now == was:
+        domid, delta = domain.domid, domain.tot_pages - was.tot_pages
+        was.tot_pages += delta
+        was.outstanding_pages = domain.outstanding_pages
+        if domain.max_pages != was.max_pages or domain.incarnation != was.incarnation:
+            was.max_pages, was.incarnation = domain.max_pages, domain.incarnation
+            self._raise_lifetime((domid, was.incarnation), was.max_pages)
+        if not delta:
             return ()
-        self.figures[domid] = now
-        key = (domid, now.incarnation)
-        self._raise_lifetime(key, now.max_pages)
         if domid != DOMID_DOM0:
-            self._held += now.tot_pages - was.tot_pages
-        return ((key, now.tot_pages - was.tot_pages),) if now.tot_pages != was.tot_pages else ()
+            self._held += delta
+        return (((domid, was.incarnation), delta),)
 
     def _raise_lifetime(self, key: Key, max_pages: Pages) -> None:
         before = self.lifetime.get(key, 0)
@@ -111,7 +134,7 @@ class Ledger:
             if key[0] != DOMID_DOM0:
                 self._maxima += max_pages - before
 
-    def _recount(self) -> tuple[tuple[Key, int], ...]:
+    def _recount(self) -> None:
         """All domains anew: one came or went. One that went has given everything back before."""
         host = self._host
         self.figures = {
@@ -125,13 +148,14 @@ class Ledger:
             if domid != DOMID_DOM0:
                 self._held += one.tot_pages
                 self._maxima += self.lifetime[key]
-        return ()
 
-    def _mark(self) -> None:
-        maxima, held, most = self.marks
-        now = self._held + self._claims
-        if self._maxima > maxima or now > held or len(self.figures) - 1 > most:
-            self.marks = Marks(max(maxima, self._maxima), max(held, now), max(most, len(self.figures) - 1))
+    def _mark(self, held: Pages) -> None:
+        """`held`: by all domains, or claimed, now."""
+        marks = self.marks
+        domains = len(self.figures) - 1
+        self.marks = Marks(
+            max(marks.sum_of_maxes, self._maxima), max(marks.max_of_sums, held), max(marks.domains, domains)
+        )
 
 
 def _subject(one: UnderWay) -> DomId:
