@@ -9,6 +9,7 @@ from statistics import fmean
 from msgspec import Struct
 
 from hypervisor.public.units import Pages, Seconds
+from launch.better import Higher, Lower
 from launch.launches import Launch, Verdict
 from launch.percentile import percentile
 
@@ -54,12 +55,12 @@ class OverHosts(Struct, frozen=True):
     """
 
     launches: int
-    running: int
-    given_up: int
+    running: Higher[int]
+    given_up: Lower[int]
     unsettled: int
-    attempts_per_launch: float | None
-    time_to_running_p50_s: float | None
-    time_to_running_p99_s: float | None
+    attempts_per_launch: Lower[float | None]
+    time_to_running_p50_s: Lower[float | None]
+    time_to_running_p99_s: Lower[float | None]
     pages_discarded: Pages
     hosts: dict[str, HostShare]
 

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from hypervisor.public.units import Pages
+from launch.better import Higher, Lower
 from launch.launches import Launch, Verdict
 from launch.memory_figures import NO_MEMORY_FIGURES, MemoryFigures
 from launch.over_hosts import OverHosts
@@ -45,17 +46,17 @@ class SchemeSummary(Struct, frozen=True):
     """
 
     launches: int
-    admitted: int
+    admitted: Higher[int]
     refused: int
-    failed_late: int
-    pages_discarded: Pages
-    guest_refused_allocations: int
-    pages_swapped: Pages
-    oom_kills: int
-    hypercalls_per_launch: float | None
-    time_to_answer_p50_s: float | None
-    time_to_answer_p99_s: float | None
-    leftovers: int
+    failed_late: Lower[int]
+    pages_discarded: Lower[Pages]
+    guest_refused_allocations: Lower[int]
+    pages_swapped: Lower[Pages]
+    oom_kills: Lower[int]
+    hypercalls_per_launch: Lower[float | None]
+    time_to_answer_p50_s: Lower[float | None]
+    time_to_answer_p99_s: Lower[float | None]
+    leftovers: Lower[int]
     memory: MemoryFigures = NO_MEMORY_FIGURES
 
 
