@@ -23,6 +23,7 @@ SHOWN: Final = (
     ("admitted", "admitted"),
     ("failed_late", "failed late"),
     ("false_refusals", "false refusals"),
+    ("promised_refusals", "of these, promised to builds"),
     ("fitted_at_first", "refused, fitted at first only"),
     ("false_grants", "false grants"),
     ("overtaken", "overtaken"),

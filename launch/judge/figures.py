@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from hypervisor.public.units import Pages
+from launch.better import Higher, Lower
 from launch.judge.deficit import kills_charged, swap_charged
 from launch.judge.pain import gini
 from launch.judge.verdict import Cause, GuestJudgement, HostJudgement, Judgement, LaunchJudgement, Marks
@@ -25,24 +26,25 @@ class Figures(Struct, frozen=True):
 
     judged: int  # launches whose decision names a commit
     fitted: int  # of these, fitted at the decision
-    false_refusals: int
-    fitted_at_first: int  # refused: fitted at the decision, not throughout
-    falsely_refused_pages: Pages  # asked for by launches that were refused and fitted throughout
-    false_grants: int
-    overtaken: int
-    late_failures: int
-    wasted_page_seconds: float
-    window_p50_s: float | None  # emulated, from first sample to last check
-    window_p99_s: float | None
-    moved_in_windows: Pages  # by domains themselves, up and down
-    refused_while_free: dict[str, Pages]  # by cause
-    refused_without: Pages  # refused to guests while nothing was free
-    swapped: dict[str, float]  # pages, by the cause charged
-    oom_kills: dict[str, float]
-    gini_refused: float | None  # over guests, mean over hosts where anybody was refused anything
-    gini_swapped: float | None
-    admitted: int  # launches, judged or not, as in summary.json
-    domains: float  # most at once, mean over hosts
+    false_refusals: Lower[int]
+    promised_refusals: int  # of these, the room was promised to a build under way (`Fit.promised`)
+    fitted_at_first: Lower[int]  # refused: fitted at the decision, not throughout
+    falsely_refused_pages: Lower[Pages]  # asked for by false refusals, without those promised away
+    false_grants: Lower[int]
+    overtaken: Lower[int]
+    late_failures: Lower[int]
+    wasted_page_seconds: Lower[float]
+    window_p50_s: Lower[float | None]  # emulated, from first sample to last check
+    window_p99_s: Lower[float | None]
+    moved_in_windows: Lower[Pages]  # by domains themselves, up and down
+    refused_while_free: Lower[dict[str, Pages]]  # by cause
+    refused_without: Lower[Pages]  # refused to guests while nothing was free
+    swapped: Lower[dict[str, float]]  # pages, by the cause charged
+    oom_kills: Lower[dict[str, float]]
+    gini_refused: Lower[float | None]  # over guests, mean over hosts where anybody was refused anything
+    gini_swapped: Lower[float | None]
+    admitted: Higher[int]  # launches, judged or not, as in summary.json
+    domains: Higher[float]  # most at once, mean over hosts
     sum_of_maxes: float | None  # share of the host's capacity, highest, mean over hosts that have any
     max_of_sums: float | None
 
@@ -56,17 +58,17 @@ def figures(hosts: Sequence[HostJudgement]) -> Figures:
     """Of one scheme. At least one host."""
     launches = [launch for host in hosts for launch in host.launches]
     guests = [guest for host in hosts for guest in host.guests]
+    false_refusals = [launch for launch in launches if launch.judgement is Judgement.FALSE_REFUSAL]
     fits = [launch.fit for launch in launches if launch.fit is not None]
     windows = [launch.window for launch in launches if launch.window is not None]
     seconds = [window.seconds for window in windows if window.seconds is not None]
     return Figures(
         judged=len(fits),
         fitted=sum(fit.at_decision for fit in fits),
-        false_refusals=_count(launches, Judgement.FALSE_REFUSAL),
+        false_refusals=len(false_refusals),
+        promised_refusals=sum(_is_promised(launch) for launch in false_refusals),
         fitted_at_first=_count(launches, Judgement.FITTED_AT_FIRST),
-        falsely_refused_pages=sum(
-            launch.pages for launch in launches if launch.judgement is Judgement.FALSE_REFUSAL
-        ),
+        falsely_refused_pages=sum(one.pages for one in false_refusals if not _is_promised(one)),
         false_grants=_count(launches, Judgement.FALSE_GRANT),
         overtaken=_count(launches, Judgement.OVERTAKEN),
         late_failures=sum(launch.failure is not None for launch in launches),
@@ -85,6 +87,10 @@ def figures(hosts: Sequence[HostJudgement]) -> Figures:
         sum_of_maxes=_share(hosts, lambda marks: marks.sum_of_maxes),
         max_of_sums=_share(hosts, lambda marks: marks.max_of_sums),
     )
+
+
+def _is_promised(launch: LaunchJudgement) -> bool:
+    return launch.fit is not None and launch.fit.promised is not None
 
 
 def _count(launches: Iterable[LaunchJudgement], judgement: Judgement) -> int:

@@ -7,11 +7,17 @@ meanwhile would have been refused. As long as nothing is refused, the claim chan
 host, so the journal need not be run a second time: a grant of n pages to somebody else passes the test of
 C17 or C14 if and only if the room that it leaves is no less than what the launch has still to take. The
 first that does not pass is the witness; what would have come after it nobody knows.
+
+Promised: the claim ends with the median build, the pages of a launch that was built do not. So a refused
+launch that fitted throughout is looked at further: if the first grant that its pages, kept until its lifetime
+was over, would have refused is to a build that had been admitted before the decision, then the room had been
+promised to that build, by the toolstack where no claim says so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from msgspec.structs import replace
@@ -20,30 +26,39 @@ from hypervisor.core.claims import available_pages
 from hypervisor.core.domain import Domain
 from hypervisor.core.host import Host
 from hypervisor.public.units import Commit, Pages, Seconds
-from launch.judge.cases import Case, whole_need
+from launch.judge.cases import Case, Key, whole_need
 from launch.judge.ledger import Change
 from launch.judge.verdict import Fit, Grant
-from launch.launches import Verdict
+from launch.launches import ADMITTED, Verdict
 
 FOREVER: Final[Seconds] = float("inf")
+NEVER: Final[Commit] = 1 << 62
 
 
+@dataclass(slots=True)
 class _Claim:
     """The claim that one launch might have had."""
 
-    __slots__ = ("case", "in_flight", "margin", "need", "open", "until", "witness")
+    case: Case
+    need: Pages
+    """From an empty start, pages."""
+    until: Seconds
+    promised: Mapping[Key, Commit]
+    """Builds under way at a refusal, and the commits with which they end."""
+    in_flight: Pages = 0
+    """Taken for the launch's own domain and not assigned yet."""
+    margin: int | None = None
+    """Least room that a grant to somebody else left above the claim; None before the first."""
+    witness: Change | None = None
+    broken: Change | None = None
+    """A grant to one of the promised builds that the pages, kept, would have refused."""
+    open: bool = True
 
-    def __init__(self, case: Case, need: Pages, until: Seconds) -> None:
-        self.case = case
-        self.need = need
-        """From an empty start, pages."""
-        self.until = until
-        self.in_flight: Pages = 0
-        """Taken for the launch's own domain and not assigned yet."""
-        self.margin: int | None = None
-        """Least room that a grant to somebody else left above the claim; None before the first."""
-        self.witness: Change | None = None
-        self.open = True
+    def keep(self) -> bool:
+        """The median build is over: whether to ask what its pages, kept, would do to promised builds."""
+        lifetime = self.case.order.lifetime
+        self.until = FOREVER if lifetime is None else self.until + lifetime
+        return bool(self.promised)
 
 
 class Fits:
@@ -54,12 +69,15 @@ class Fits:
         self._host = host
         self._build_time = FOREVER if build_time is None else build_time
         self._decisions: dict[Commit, list[Case]] = {}
-        for case in cases:
+        self._cases = tuple(cases)
+        for case in self._cases:
             if case.decided:
                 self._decisions.setdefault(case.decided, []).append(case)
         self._at_decision: dict[int, Fit] = {}
         self._claims: dict[int, _Claim] = {}
         self._open: list[_Claim] = []
+        self._kept: list[_Claim] = []
+        """Those whose median build is over."""
         self._first_end = FOREVER
 
     def decided(self, commit: Commit) -> None:
@@ -80,12 +98,18 @@ class Fits:
             ended = ended or not claim.open
         if ended:
             self._open = [claim for claim in self._open if claim.open]
+        if self._kept and change.taken and not change.leaned:
+            self._test_kept(change)
 
     def clock(self, now: Seconds) -> None:
         """What is told from here on was done by `now`."""
         if now >= self._first_end:
+            over = [claim for claim in self._open if claim.until <= now]
             self._open = [claim for claim in self._open if claim.until > now]
-            self._first_end = min((claim.until for claim in self._open), default=FOREVER)
+            self._kept = [claim for claim in self._kept if claim.until > now]
+            self._kept += [claim for claim in over if claim.keep() and claim.until > now]
+            ends = (claim.until for claim in (*self._open, *self._kept))
+            self._first_end = min(ends, default=FOREVER)
 
     def fits(self) -> Mapping[int, Fit]:
         """By order number; launches without a decision in the journal are not in it."""
@@ -107,10 +131,22 @@ class Fits:
             return  # which of the takes that follow are its own cannot be told
         # A build that was tried says itself how long it needed its claim.
         until = FOREVER if case.ended else case.decided_at + self._build_time
-        claim = _Claim(case, need, until)
+        claim = _Claim(case, need, until, self._promised(case))
         self._claims[case.number] = claim
         self._open.append(claim)
         self._first_end = min(self._first_end, claim.until)
+
+    def _promised(self, case: Case) -> Mapping[Key, Commit]:
+        """Builds that were under way when it was refused; those of which no end is told end never."""
+        if case.verdict is not Verdict.REFUSED:
+            return {}
+        return {
+            one.domain: one.ended or NEVER
+            for one in self._cases
+            if one.domain is not None
+            and one.verdict in ADMITTED
+            and 0 < one.decided <= case.decided < (one.ended or NEVER)
+        }
 
     def _own_domain(self, case: Case) -> Domain | None:
         if case.domain is None:
@@ -143,6 +179,18 @@ class Fits:
             claim.margin, claim.witness = margin, change
             claim.open = margin >= 0  # from the first refusal on the two histories would differ
 
+    def _test_kept(self, change: Change) -> None:
+        for claim in self._kept:
+            if change.commit > max(claim.promised.values()):
+                claim.open = False
+            elif change.room < claim.need:
+                domain = self._host.find(change.subject)
+                key = (change.subject, -1 if domain is None else domain.incarnation)
+                if change.commit <= claim.promised.get(key, 0):
+                    claim.broken = change
+                claim.open = False
+        self._kept = [claim for claim in self._kept if claim.open]
+
     def _with_margin(self, number: int, fit: Fit) -> Fit:
         claim = self._claims.get(number)
         if claim is None:
@@ -150,7 +198,8 @@ class Fits:
         held = fit.at_decision and (claim.margin is None or claim.margin >= 0)
         change = claim.witness
         grant = None if change is None else _grant(change)
-        return replace(fit, throughout=held, margin=claim.margin, tightest=grant)
+        promised = None if claim.broken is None else _grant(claim.broken)
+        return replace(fit, throughout=held, margin=claim.margin, tightest=grant, promised=promised)
 
 
 def _held(domain: Domain) -> Pages:

@@ -13,6 +13,7 @@ from hypervisor.public.units import Seconds
 from launch.judge.figures import Figures, figures
 from launch.judge.verdict import (
     Cause,
+    Grant,
     GuestJudgement,
     HostJudgement,
     Judgement,
@@ -25,6 +26,7 @@ _HEADINGS = (
     ("judged", "launches judged"),
     ("fitted", "fitted at the decision"),
     ("false_refusals", "false refusals"),
+    ("promised_refusals", "of these, promised to builds under way"),
     ("fitted_at_first", "refused, fitted at first only"),
     ("false_grants", "false grants"),
     ("overtaken", "overtaken (granted, then granted away)"),
@@ -141,6 +143,8 @@ def launch_lines(one: LaunchJudgement) -> Iterator[str]:
                 f" to domain {grant.domid} (operation {grant.operation}, commit {grant.commit}), which left "
                 f"{fit.margin:,} above its need"
             )
+        if fit.promised is not None:
+            text += f"; promised: {_kept(fit.promised)}"
         yield f"{text}{f'; said: {one.reason}' if one.reason else ''}"
     if window is not None and window.witness is not None and wrong:
         seconds = "" if window.seconds is None else f" ({window.seconds:.3g} s)"
@@ -156,6 +160,13 @@ def launch_lines(one: LaunchJudgement) -> Iterator[str]:
             f"failed late by {cause}, {failure.free:,} pages free; "
             f"{failure.page_seconds:,.0f} page-seconds wasted; grew since the decision: {takers}"
         )
+
+
+def _kept(grant: Grant) -> str:
+    return (
+        f"had it kept its pages, the build of domain {grant.domid}, admitted before, would have been refused "
+        f"{grant.pages:,} (operation {grant.operation}, commit {grant.commit})"
+    )
 
 
 def _mover(one: Mover) -> str:

@@ -54,6 +54,9 @@ class Fit(Struct, frozen=True):
     throughout: bool | None = None  # None: cannot be told
     margin: int | None = None  # pages that the tightest grant to others left above what it needed
     tightest: Grant | None = None  # that grant, the first to be refused if negative; None when there was none
+    promised: Grant | None = (
+        None  # to a build admitted before: what would have been refused had it kept its pages
+    )
 
 
 class Mover(Struct, frozen=True):

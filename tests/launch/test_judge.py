@@ -63,6 +63,49 @@ def test_a_launch_refused_before_others_took_its_memory_fitted_at_first_only() -
     assert witness.commit == growth.first_commit + 3 * spare  # take, assign, map
 
 
+def test_a_refusal_for_a_build_that_outlasts_the_median_is_false_but_promised() -> None:
+    """The claim is held for the median build; whether what comes after breaks a promise is said beside it.
+
+    What would have been refused first decides: not promised is what a guest takes, what a build takes that
+    was admitted later, and what is taken when the launch would have been gone.
+    """
+    for taker, promised in (("build", True), ("guest", False), ("later", False), ("gone", False)):
+        lab = HandMade()
+        guest = lab.domain(1000, 16000)
+        large = lab.order(lab.free - 3000)
+        lab.do(Physinfo())
+        if taker != "later":
+            lab.say(large, Stage.ADMITTED, 5.0)
+        refused = lab.order(4000, **({"lifetime": 50.0} if taker == "gone" else {}))
+        lab.do(Physinfo())
+        lab.say(refused, Stage.REFUSED, 10.0, sampled=lab.commit)
+        lab.clock(10.0)
+        lab.do(Physinfo())
+        if taker == "later":
+            lab.say(large, Stage.ADMITTED, 11.0)
+        assert lab.do(CreateDomain()).ret == 0
+        made = Caller(2, 2)
+        lab.limit(made, 16000)
+        assert lab.grow(made, 2000, TOOLSTACK) == 2000
+        lab.clock(250.0)  # the median is over
+        if taker == "guest":
+            lab.grow(guest, lab.free - 3900)
+        rest = lab.free - 3000
+        assert lab.grow(made, rest, TOOLSTACK) == rest
+        lab.say(large, Stage.BUILT, 300.0, domid=2, incarnation=2)
+        lab.clock(300.0)
+        judged = lab.judge(100.0)
+        launch = judged.launches[refused - 1]
+        assert launch.judgement is Judgement.FALSE_REFUSAL and launch.fit is not None
+        assert launch.fit.promised is None or launch.fit.promised.domid == 2
+        assert (launch.fit.promised is not None) == promised, taker
+        row = figures([judged])
+        assert (row.false_refusals, row.promised_refusals) == (1, promised)
+        assert row.falsely_refused_pages == (0 if promised else 4000)
+        witnesses = "".join(RunJudgement(100.0, {"mine": (judged,)}).witnesses())
+        assert ("the build of domain 2, admitted before" in witnesses) == promised
+
+
 def test_claims_of_others_make_a_refusal_right() -> None:
     """Pages are free, but claimed: what was not there to be had was rightly refused."""
     lab = HandMade()
