@@ -22,10 +22,19 @@ from launch.explore.small_world import Act
 
 
 async def new_domain(
-    world: World, *, max_pages: Pages = UINT_MAX, populated: Runs = (), order: Order = 0, runs: bool = False
+    world: World,
+    *,
+    flags: int = 0,
+    max_pages: Pages = UINT_MAX,
+    populated: Runs = (),
+    order: Order = 0,
+    runs: bool = False,
 ) -> DomId:
-    """A PV domain with these extents in place; paused unless it `runs`. Raises RuntimeError when refused."""
-    created = (await world.hypercall(CreateDomain())).value
+    """A domain with these extents in place, PV unless `flags` say otherwise; paused unless it `runs`.
+
+    Raises RuntimeError when refused.
+    """
+    created = (await world.hypercall(CreateDomain(flags=flags))).value
     if not isinstance(created, Created):
         raise RuntimeError("the small world's host is too small for its domains: give it more pages")
     await world.hypercall(MaxMem(created.domid, pages_to_kib(max_pages)))

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import ClassVar, Final
 
 from hypervisor.core.host import HostConfig
-from hypervisor.public.domctl import CDF_HAP, CDF_HVM, Created, CreateDomain, MaxMem, UnpauseDomain
-from hypervisor.public.memory import PopulatePhysmap
+from hypervisor.public.domctl import CDF_HAP, CDF_HVM, UnpauseDomain
 from hypervisor.public.units import DomId, kib_to_pages, pages_to_kib
 from hypervisor.public.world import World
 from hypervisor.public.xenstore import StoreWrite, memory_target_path, static_max_path, uncooperative_path
+from launch.explore.programs import new_domain
 from launch.explore.scene import Scene
 from launch.explore.small_world import Party, SmallWorld
 from launch.museum.balloon import BalloonedGuest
@@ -34,11 +34,8 @@ class FollowingGuest(SmallWorld):
 
     async def set_up(self, world: World) -> DomId:
         """An HVM guest two pages below its static maximum, which is its target."""
-        created = (await world.hypercall(CreateDomain(flags=CDF_HVM | CDF_HAP))).value
-        assert isinstance(created, Created)
-        domid = created.domid
-        await world.hypercall(MaxMem(domid, max_mem_kib(STATIC_MAX)))
-        await world.hypercall(PopulatePhysmap(domid, ((0, HELD),)))
+        limit = kib_to_pages(max_mem_kib(STATIC_MAX))
+        domid = await new_domain(world, flags=CDF_HVM | CDF_HAP, max_pages=limit, populated=((0, HELD),))
         await world.hypercall(StoreWrite(static_max_path(domid), str(pages_to_kib(STATIC_MAX))))
         await world.hypercall(StoreWrite(memory_target_path(domid), str(pages_to_kib(HELD))))
         await world.hypercall(UnpauseDomain(domid))

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from hypervisor.core.host import HostConfig
-from hypervisor.public.domctl import CDF_HAP, CDF_HVM, Created, CreateDomain, MaxMem
-from hypervisor.public.memory import ClaimPages, PopulatePhysmap
+from hypervisor.public.domctl import CDF_HAP, CDF_HVM
+from hypervisor.public.memory import ClaimPages
 from hypervisor.public.sharing import SharingNominateGfn
-from hypervisor.public.units import UINT_MAX, DomId, pages_to_kib
+from hypervisor.public.units import DomId
 from hypervisor.public.world import World
-from launch.explore.programs import leave_unclaimed
+from launch.explore.programs import leave_unclaimed, new_domain
 from launch.explore.scene import Scene
 from launch.explore.small_world import Party, SmallWorld
 from launch.museum.programs import fill
@@ -29,11 +29,7 @@ class NominatedUnderClaim(SmallWorld):
 
     async def set_up(self, world: World) -> DomId:
         """An HVM domain that holds `HELD` pages and a claim on the `FREE` others."""
-        created = (await world.hypercall(CreateDomain(flags=CDF_HVM | CDF_HAP))).value
-        assert isinstance(created, Created)
-        domid = created.domid
-        await world.hypercall(MaxMem(domid, pages_to_kib(UINT_MAX)))
-        await world.hypercall(PopulatePhysmap(domid, ((0, HELD),)))
+        domid = await new_domain(world, flags=CDF_HVM | CDF_HAP, populated=((0, HELD),))
         await leave_unclaimed(world, FREE)
         await world.hypercall(ClaimPages(domid, HELD + FREE))
         return domid
