@@ -1,12 +1,13 @@
 """The command `claimlab`. Exit codes: 0 valid, 1 an invariant broke or a recording differs, 2 bad usage.
 
-`check` also leaves with 2 when it can tell neither.
+`check` also leaves with 2 when it can tell neither, and so does every command that breaks off with an error.
 """
 
 from __future__ import annotations
 
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
 from types import FrameType
@@ -76,6 +77,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 128 + interrupted.number
     except _command_line_error() as error:
         return _complain(f"claimlab: {one_line([_message(error)])} (claimlab --help tells more)")
+    except Exception:  # Python would leave with 1, which means that something was found to be wrong
+        traceback.print_exc()
+        return _complain(
+            "claimlab: broken off by an error in claimlab, or in a plug-in: nothing is concluded"
+        )
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -59,7 +59,7 @@ def explore(
         ensure_named(blueprint, replayed.turns, chosen.kept)
     found = search(blueprint, chosen.scheduler, limit, to_the_end=all_, kept=chosen.kept)
     if replayed is not None and replayed.replay is not None:
-        ensure_taken(replayed.replay, replayed.turns, violated=found.finding is not None)
+        ensure_taken(replayed.replay, replayed.turns, to_the_end=found.verdict == "exhausted")
     shown = None if found.finding is None else _shown(blueprint, found.finding, replayed is not None)
     report = Report(wanted, chosen.name, found, shown, replayed=replayed is not None)
     if json:

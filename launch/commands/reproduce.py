@@ -65,11 +65,11 @@ def reproduce(
         raise UsageError("name a run: claimlab reproduce RUN, or --replay FILE")
     limit = read_budget(budget)
     found = witnesses(judge_run_folder(run, os.cpu_count() or 1, tell), run)
+    if witness > max(len(found), 1):
+        raise UsageError(f"--witness {witness}: there are {len(found)}; --list shows them")
     if list_ or not found:
         _list(found, json)
         return
-    if witness > len(found):
-        raise UsageError(f"--witness {witness}: there are {len(found)}; --list shows them")
     one = found[witness - 1]
     reproduced = rebuild_and_shrink(host_folder(host_in(run, one.host), scheme), one, _spent(limit))
     file = None

@@ -27,8 +27,8 @@ def ensure_named(blueprint: Blueprint, turns: Turns, kept: Kept | None) -> None:
             )
 
 
-def ensure_taken(replay: Replay, turns: Turns, *, violated: bool) -> None:
-    """Every turn was taken; those behind a violation need not be. Raises UsageError."""
+def ensure_taken(replay: Replay, turns: Turns, *, to_the_end: bool) -> None:
+    """Every turn was taken, or all up to where the replay stopped short of the end. Raises UsageError."""
     if replay.untaken:
         place = replay.untaken[0]
         token = written(turns[place : place + 1])
@@ -36,7 +36,7 @@ def ensure_taken(replay: Replay, turns: Turns, *, violated: bool) -> None:
             f"--schedule: turn {place + 1}, {token}, cannot be taken, its party has nothing "
             f"{'else ' if turns[place][1] else ''}to do there: leave it out"
         )
-    if replay.left and not violated:
+    if replay.left and to_the_end:
         done = turns[: len(turns) - replay.left]
         raise UsageError(
             f"--schedule: turn {len(done) + 1}, {written(turns[len(done) :][:1])}, cannot be taken, nobody "

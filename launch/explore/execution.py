@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import heappop
+from typing import Final
 
 from msgspec import Struct
 
@@ -21,14 +22,18 @@ from hypervisor.public.units import DOMID_DOM0, DOMID_SELF, VIRQ_DOM_EXC, Commit
 from hypervisor.public.world import RefusedByWireError
 from hypervisor.tasks import Loop, Task
 from launch.check.books import Books
+from launch.errors import UsageError
 from launch.explore.blueprint import Blueprint
 from launch.explore.footprint import NOTHING, Footprints
 from launch.explore.moves import Move
 from launch.explore.party_world import Call, PartyWorld
 from launch.explore.scene import Scene
 from launch.explore.schedule import Kept
-from launch.explore.small_world import Act, Party
+from launch.explore.small_world import FOR_EVER, Act, Party
 from launch.simulate.liveness import is_alive
+
+ASK_EVERY: Final = 256
+"""Moves between two looks at what is left of the budget."""
 
 
 class Record(Struct, frozen=True, eq=False):
@@ -106,7 +111,13 @@ class Execution:
         task: Task[None] = self._loop.spawn(body, name)  # type: ignore[arg-type]
         self._settle()
         while not task.done():
-            self.take(self.enabled()[0])
+            moves = self.enabled()
+            if not moves or len(self.records) >= self._world.most_steps:
+                why = "waits for ever" if not moves else f"goes on after {self._world.most_steps:,} moves"
+                raise UsageError(
+                    f"{self._world.name}: {name} {why} before the exploration begins: try another scheme"
+                )
+            self.take(moves[0])
 
     async def _act(self, world: PartyWorld, acts: tuple[Act, ...]) -> None:
         try:
@@ -245,24 +256,30 @@ class Execution:
 
     # ---- the whole
 
-    def run(self, choose: Choose, stop_at_violation: bool) -> None:
-        """Let `choose` pick move after move until nobody can move, or something is violated."""
+    def run(self, choose: Choose, stop_at_violation: bool, spent: Callable[[], bool] = lambda: False) -> bool:
+        """Let `choose` pick move after move until nobody can move, or something is violated.
+
+        `spent` is asked now and then; False when it said that there is no time for the rest.
+        """
         scene = self.scene
         while not (stop_at_violation and scene.violations):
             moves = self.enabled()
             if not moves:
                 self._look_for_waiting()
                 self._world.at_end(scene)
-                return
+                break
             if len(self.records) >= self._world.most_steps:
                 self.cut = True
-                return
+                break
+            if len(self.records) % ASK_EVERY == ASK_EVERY - 1 and spent():
+                return False
             self.take(choose(moves))
+        return True
 
     def _look_for_waiting(self) -> None:
-        """What somebody in dom0 still waits for never comes, unless his own clock was stopped at `until`."""
+        """What somebody in dom0 still waits for never comes, unless his clock was stopped early."""
         for world, task in self._acting if self._world.closed else ():
-            if not task.done() and not world.timers:
+            if not task.done() and (not world.timers or self._world.until >= FOR_EVER):
                 text = f"{world.name} still waits, and nobody can move any more"
                 self.scene.violate("never ended", text)
 

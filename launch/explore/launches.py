@@ -1,8 +1,9 @@
 """Toolstacks in a small world: the real service, builder and scheme, and the judge of what came of a launch.
 
-A launch that fails after its admission is a late failure. A refusal is false when, at the commit it rests on,
-more memory than the launch needed was free and promised to nobody: to no claim, and to no other launch that a
-toolstack of this world had admitted and not yet filled.
+A launch that fails after its admission is a late failure. A refusal is false when, at the commit it rests on
+(when it is said, if it rests on none), more memory than the launch needed was free and promised to nobody: to
+no claim, and to no other launch that a toolstack of this world had admitted and not yet filled. A scheme that
+raises has answered nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from hypervisor.public.orders import LaunchOrder, Outcome, Stage
+from hypervisor.public.orders import RAISED, LaunchOrder, Outcome, Stage
 from hypervisor.public.units import Commit, Pages
 from hypervisor.public.world import World
 from hypervisor.tasks import Future
@@ -97,7 +98,9 @@ def hear(scene: Scene, name: str, order: LaunchOrder | None, outcome: Outcome, j
         _promises(scene)[outcome.order] = _Promise(order, outcome.domid)
         return
     promise = _promises(scene).pop(outcome.order, None)
-    if judged:
+    if outcome.reason.startswith(RAISED):
+        scene.violate("scheme raised", f"{name}: launch {order.order}: {outcome.reason}")
+    elif judged:
         _judge(scene, name, order, outcome, promise is not None)
     if outcome.stage in ENDS:
         scene.note(f"launch {outcome.order}", str(outcome.stage))
@@ -124,7 +127,9 @@ def _promises(scene: Scene) -> dict[int, _Promise]:
 
 def _free_for(scene: Scene, commit: Commit) -> Pages:
     """Unclaimed pages at that commit, less what admitted launches without a claim have yet to take."""
-    there = scene.unclaimed_at.get(commit, 0)
+    there = scene.unclaimed_at.get(commit)
+    if there is None:  # it rests on nothing that anybody looked at
+        there = scene.unclaimed()
     for promise in _promises(scene).values():
         domain = scene.host.find(promise.domid)
         tot_pages = 0 if domain is None else domain.tot_pages

@@ -12,6 +12,7 @@ from launch.errors import UsageError
 from launch.explore.blueprint import Blueprint, blueprint
 from launch.explore.catalogue import WORLDS, small_world
 from launch.explore.exhaustive import ExhaustiveScheduler
+from launch.explore.programs import TooSmallError
 from launch.explore.schedule import Kept, read
 from launch.explore.schedulers import PctScheduler, RandomScheduler, ReplayScheduler, Scheduler
 from launch.explore.search import Budget
@@ -46,8 +47,14 @@ class Asked:
     changes: tuple[str, ...]
 
     def blueprint(self) -> Blueprint:
-        """Its set-up, done."""
-        return blueprint(self.world, Setting(self.release, self._new_scheme()))
+        """Its set-up, done. Raises UsageError when it cannot be."""
+        try:
+            return blueprint(self.world, Setting(self.release, self._new_scheme()))
+        except TooSmallError:
+            asked_for = " ".join(f"--set {one}" for one in self.changes)
+            raise UsageError(
+                f"{asked_for}: {self.world.name}'s host is too small for that: ask for less"
+            ) from None
 
     def _new_scheme(self) -> Callable[[], Scheme]:
         if self.scheme is None:

@@ -21,6 +21,13 @@ from launch.explore.scene import Scene
 from launch.explore.small_world import Act
 
 
+class TooSmallError(RuntimeError):
+    """A small world's host has no room for what is set up on it."""
+
+    def __init__(self) -> None:
+        super().__init__("the small world's host is too small for what is set up on it: give it more pages")
+
+
 async def new_domain(
     world: World,
     *,
@@ -32,16 +39,16 @@ async def new_domain(
 ) -> DomId:
     """A domain with these extents in place, PV unless `flags` say otherwise; paused unless it `runs`.
 
-    Raises RuntimeError when refused.
+    Raises TooSmallError when refused.
     """
     created = (await world.hypercall(CreateDomain(flags=flags))).value
     if not isinstance(created, Created):
-        raise RuntimeError("the small world's host is too small for its domains: give it more pages")
+        raise TooSmallError
     await world.hypercall(MaxMem(created.domid, pages_to_kib(max_pages)))
     if populated:
         done = (await world.hypercall(PopulatePhysmap(created.domid, populated, order))).ret
         if done != sum(count for _, count in populated):
-            raise RuntimeError("the small world's host is too small for its domains: give it more pages")
+            raise TooSmallError
     if runs:
         await world.hypercall(StoreWrite(static_max_path(created.domid), str(pages_to_kib(max_pages))))
         await world.hypercall(UnpauseDomain(created.domid))
@@ -115,10 +122,13 @@ def claim(domid: DomId, pages: Pages, note: str = "", tries: int = 1) -> Act:
 
 
 async def leave_unclaimed(world: World, pages: Pages) -> None:
-    """A domain that fills the host up until so many pages are free: what domains cost differs by release."""
+    """A domain that fills the host up until so many pages are free: what domains cost differs by release.
+
+    Raises TooSmallError when there are fewer.
+    """
     filler = await new_domain(world)
     surplus = await unclaimed(world) - pages
     done = (await world.hypercall(PopulatePhysmap(filler, ((0, surplus),)))).ret
     if surplus < 0 or done != surplus:
-        raise RuntimeError("the small world's host is too small: give it more pages")
+        raise TooSmallError
     await world.hypercall(MaxMem(filler, pages_to_kib(surplus)))  # it will not grow, and none need fear it

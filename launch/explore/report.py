@@ -98,6 +98,9 @@ class Report:
             return "replayed: this interleaving violates nothing; others may"
         if found.verdict == "exhausted":
             return f"exhausted, {interleavings}, none violates"
+        if found.cut:
+            most = self.asked.world.most_steps
+            return f"{found.cut:,} of {interleavings} cut off after {most:,} moves, none violates: others may"
         return f"budget spent, {interleavings} tried, none violates: others may; raise --budget"
 
     def _speed_line(self) -> str:
@@ -121,6 +124,7 @@ class Report:
             "verdict": self.verdict,
             "schedules": found.schedules,
             "redundant": found.redundant,
+            "cut": found.cut,
             "violating": found.violating,
             "steps": found.steps,
             "seconds": found.seconds,

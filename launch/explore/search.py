@@ -85,11 +85,14 @@ def explore(
             break
         execution = Execution(blueprint, footprints, kept)
         try:
-            execution.run(choose, stop_at_violation=not to_the_end)
+            ended = execution.run(choose, not to_the_end, lambda: _spent_time(clock() - began, budget))
         except RedundantError:
             found.redundant += 1
             found.steps += len(execution.records)
             continue
+        if not ended:
+            found.steps += len(execution.records)
+            break
         scheduler.ended([record.move for record in execution.records])
         _count(found, execution, kept)
         if found.finding is not None and not to_the_end:
@@ -103,7 +106,11 @@ def explore(
 def _spent(found: Exploration, budget: Budget) -> bool:
     if budget.schedules is not None and found.schedules + found.redundant >= budget.schedules:
         return True
-    return budget.seconds is not None and found.seconds >= budget.seconds
+    return _spent_time(found.seconds, budget)
+
+
+def _spent_time(seconds: Seconds, budget: Budget) -> bool:
+    return budget.seconds is not None and seconds >= budget.seconds
 
 
 def _count(found: Exploration, execution: Execution, kept: Kept | None) -> None:

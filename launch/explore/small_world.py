@@ -33,7 +33,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from hypervisor.core.host import HostConfig
 from hypervisor.core.releases import Release
@@ -41,6 +41,9 @@ from hypervisor.public.units import DOMID_DOM0, DomId, Seconds
 from hypervisor.public.world import World
 from launch.explore.scene import Scene
 from toolstack.interface import Scheme
+
+FOR_EVER: Final[Seconds] = 3600.0
+"""Whoever in dom0 still looks at his clock then waits for something that never comes."""
 
 Act = Callable[[World, Scene], Awaitable[None]]
 """One thing a party does, a few hypercalls long. Shrinking leaves out whole acts."""
@@ -80,8 +83,9 @@ class SmallWorld:
     host: HostConfig
     scheme: ClassVar[str | None] = None
     """The scheme its toolstacks use unless another is asked for; None when it has no toolstack with one."""
-    until: ClassVar[Seconds] = 3600.0
-    """Emulated seconds on a party's own clock after which its timers do not ring any more."""
+    until: ClassVar[Seconds] = FOR_EVER
+    """Emulated seconds on a party's own clock after which its timers do not ring any more. Less than
+    `FOR_EVER` where somebody in dom0 goes on by his clock and is not meant to end."""
     closed: ClassVar[bool] = True
     """Whoever waits in dom0 when nobody can move waits for ever; otherwise for somebody who is not here."""
     most_steps: int = 20_000

@@ -65,7 +65,8 @@ def below(shown: Shown) -> Iterator[str]:
     if violation is None:
         yield f"NOT RED: schedule {exhibit.schedule} violates nothing with the switch on"
     else:
-        yield f"red: {violation.kind}, {shown.operations} operations, schedule {exhibit.schedule}"
+        operations = f"{shown.operations} operation" + ("s" if shown.operations != 1 else "")
+        yield f"red: {violation.kind}, {operations}, schedule {exhibit.schedule}"
     yield (
         f"green: {_green(shown)}, the same schedule included"
         if shown.green

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from launch.cli import main
+from launch.commands import explore
 from tests.launch.cluster_runs import claimlab, write_scenario
 from tests.launch.races import CALM
 
@@ -57,6 +58,8 @@ def test_valid_invalid_and_unknown(calm: Path, refused: Path, capfd: pytest.Capt
         ("reproduce", "--replay", MISSING),
         ("reproduce", refused, "--witness", 9),
         ("reproduce", refused, "--budget", "9"),
+        ("reproduce", calm, "--witness", 2),
+        ("check", calm, "--budget", "9"),
     ):
         assert code(*arguments) == 2, arguments
     journal = next(calm.rglob("journal.msgpack"))
@@ -64,3 +67,20 @@ def test_valid_invalid_and_unknown(calm: Path, refused: Path, capfd: pytest.Capt
     assert [code("check", calm), code("judge", calm)] == [1, 0]
     os.truncate(journal, 0)
     assert [code(name, calm) for name in ("check", "judge", "reproduce")] == [2, 2, 2]
+
+
+def test_an_error_of_our_own_is_no_verdict(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever breaks off has found nothing: 2 and not Python's 1, with the traceback."""
+
+    def broken(_name: str, _scheme: object, _changes: object) -> object:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(explore, "asked", broken)
+    assert main(["explore", "toctou"]) == 2
+    printed = capsys.readouterr().err.splitlines()
+    assert printed[-2:] == [
+        "RuntimeError: broken",
+        "claimlab: broken off by an error in claimlab, or in a plug-in: nothing is concluded",
+    ]

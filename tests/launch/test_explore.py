@@ -16,6 +16,7 @@ from launch.explore.interleaving import interleaving
 from launch.explore.options import asked
 from launch.explore.schedule import read, written
 
+ODD = "tests.launch.odd_schemes"
 SCHEDULERS = ("exhaustive", "random", "pct")
 
 
@@ -93,6 +94,9 @@ def test_table_says_who_did_what_and_how_to_repeat_it(capsys: pytest.CaptureFixt
         (("toctou", "--set", "scheme.total=x"), "total"),
         (("freeze-vs-populate", "--scheme", "claim"), "explore one of"),
         (("toctou", "--budget", "soon"), "30s say"),
+        (("claim-race", "--set", "fit=99"), "ask for less"),
+        (("toctou", "--scheme", f"{ODD}:Waits"), "toolstack waits for ever before the exploration"),
+        (("toctou", "--scheme", f"{ODD}:Repeats"), "goes on after 20,000 moves before the exploration"),
         (("toctou", "--scheduler", "fair"), "use one of"),
         (("toctou", "--scheduler", "replay"), "--schedule"),
         (("toctou", "--schedule", "a3.!"), "is no turn"),
@@ -117,6 +121,24 @@ def test_bad_usage_names_its_cure(
     printed = capsys.readouterr()
     assert cure in printed.err
     assert len(printed.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("scheme", "kind"),
+    [("Raises", "scheme raised"), ("RefusesUnseen", "false refusal"), ("Waits", "never ended")],
+)
+def test_a_scheme_that_gives_no_answer_is_no_clean_one(
+    scheme: str, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A bug of the scheme, a refusal that looked at nothing, and a wait for ever are violations."""
+    code, document = explored(capsys, "claim-race", "--scheme", f"{ODD}:{scheme}")
+    assert (code, document["violation"]["kind"]) == (1, kind)
+
+
+def test_the_budget_ends_a_schedule_that_does_not(capsys: pytest.CaptureFixture[str]) -> None:
+    """Seconds are seconds also when a scheme goes on for ever within one schedule."""
+    code, document = explored(capsys, "claim-race", "--scheme", f"{ODD}:Repeats", "--budget", "1s")
+    assert (code, document["verdict"], document["schedules"]) == (2, "budget", 0)
 
 
 @pytest.mark.parametrize("text", ["-", "a3.b.a2", "a+2.b", "a1.b2/a3.b", "b1/-"])
