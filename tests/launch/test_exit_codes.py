@@ -57,7 +57,7 @@ def test_valid_invalid_and_unknown(calm: Path, refused: Path, capfd: pytest.Capt
         ("reproduce",),
         ("reproduce", "--replay", MISSING),
         ("reproduce", refused, "--witness", 9),
-        ("reproduce", refused, "--budget", "9"),
+        ("reproduce", refused, "--budget", "soon"),
         ("reproduce", calm, "--witness", 2),
         ("check", calm, "--budget", "9"),
     ):
