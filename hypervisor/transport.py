@@ -7,8 +7,8 @@ them. Routing ids are libzmq's own, so a reborn peer is a new peer and no reply 
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
+import select
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import zmq
 
+from hypervisor.ipc_lock import hold_ipc, lock_file
 from hypervisor.public.protocol import MAX_MESSAGE_BYTES
 
 HEARTBEAT_MS: Final = 500
@@ -47,6 +48,8 @@ its peers in turn: whoever comes again, while others came once, has more to say 
 _NOBLOCK: Final = int(zmq.NOBLOCK)
 _SNDMORE: Final = int(zmq.SNDMORE) | int(zmq.NOBLOCK)
 _RCVMORE: Final = zmq.RCVMORE
+_EVENTS: Final = zmq.EVENTS
+_POLLIN: Final = int(zmq.POLLIN)
 
 
 class EndpointError(Exception):
@@ -105,8 +108,10 @@ class Server:
         self._heartbeat = heartbeat
         self._context = zmq.Context()
         self._sockets: dict[str, zmq.Socket[bytes]] = {}
-        self._roles: dict[zmq.Socket[bytes], str] = {}
-        self._poller = zmq.Poller()
+        self._descriptors: dict[int, str] = {}
+        self._poll = select.poll()
+        self._unsure: dict[str, None] = {}
+        """Whose descriptor does not tell: a socket that was used may have emptied its mailbox meanwhile."""
         self._locks: list[tuple[Path, int]] = []
         self._leaving: list[tuple[Any, object, int]] = []
         self.endpoints: dict[str, str] = {}
@@ -121,7 +126,11 @@ class Server:
     def _bind(self, role: str, endpoint: str) -> None:
         if endpoint.startswith("ipc://"):
             path = checked(Path(endpoint[len("ipc://") :]))
-            self._locks.append((path, lock_ipc(path)))
+            lock = hold_ipc(path)
+            if lock is None:
+                text = f"{path} is in use: stop the process that has it, or choose another directory"
+                raise EndpointError(text)
+            self._locks.append((path, lock))
         socket = router(self._context)
         if role in self._unattended:
             socket.setsockopt(zmq.RCVHWM, UNATTENDED_HIGH_WATER_MARK)
@@ -129,7 +138,6 @@ class Server:
         if not self._heartbeat:
             socket.setsockopt(zmq.HEARTBEAT_IVL, 0)
         self._sockets[role] = socket
-        self._roles[socket] = role
         try:
             socket.bind(endpoint)
         except zmq.ZMQError as error:
@@ -141,16 +149,41 @@ class Server:
             ) from error
         self.endpoints[role] = socket.getsockopt_string(zmq.LAST_ENDPOINT)
         if role not in self._unattended:
-            self._poller.register(socket, zmq.POLLIN)
+            descriptor = self.descriptor(role)
+            self._descriptors[descriptor] = role
+            self._poll.register(descriptor, select.POLLIN)
+            self._unsure[role] = None
 
     def wait(self, timeout_ms: int) -> list[str]:
-        """The roles at whose sockets something can be received, at the latest after `timeout_ms`."""
-        return [self._roles[socket] for socket, _ in self._poller.poll(timeout_ms)]
+        """The roles at whose sockets something may be received, at the latest after `timeout_ms`.
+
+        A socket's descriptor can be read when its mailbox fills, but not while something in it has been left:
+        so one that was used is asked itself, and only one that had nothing is waited for. zmq_poll would ask
+        all of them twice, at two system calls each.
+        """
+        unsure = self._unsure
+        ready: list[str] = []
+        for role in list(unsure):
+            if role not in self._unattended and has_arrived(self._sockets[role]):
+                ready.append(role)
+            else:
+                del unsure[role]
+        for descriptor, _ in self._poll.poll(0 if ready else timeout_ms):
+            role = self._descriptors[descriptor]
+            unsure[role] = None
+            if role not in ready:
+                ready.append(role)
+        return ready
+
+    def descriptor(self, role: str) -> int:
+        """What tells when the mailbox of a socket fills (ZMQ_FD)."""
+        return int(self._sockets[role].getsockopt(zmq.FD))
 
     def drain(self, role: str, limit: int = DRAIN) -> list[tuple[bytes, bytes | None]]:
         """What has arrived at one socket: (routing id, frame); None for a message of several frames."""
         socket = self._sockets[role]
         recv, option = socket.recv, socket.getsockopt
+        self._unsure[role] = None
         arrived: list[tuple[bytes, bytes | None]] = []
         counts: dict[bytes, int] = {}
         most = 0
@@ -164,6 +197,9 @@ class Server:
                     recv(_NOBLOCK)
                     frame = None
                 arrived.append((routing, frame))
+                # Often there is one message. To ask takes half the time of being told so by an exception.
+                if len(arrived) == 1 and not has_arrived(socket):
+                    break
         except zmq.Again:
             pass
         return arrived
@@ -174,21 +210,31 @@ class Server:
         With an `owner`, `left` gives it once the peer's socket has taken in the whole frame. That costs some
         50 us, in a thread that pyzmq has for it: it is for long frames.
         """
-        send = self._sockets[role].send
-        try:
-            # A full or vanished peer shows at the routing id, so nothing is ever half sent.
-            send(routing, _SNDMORE)
-            if owner is None:
-                send(frame, _NOBLOCK)
-            else:
-                self._send_followed(send, frame, owner)
-        except zmq.Again:
-            return Sent.DROPPED
-        except zmq.ZMQError as error:
-            if error.errno == errno.EHOSTUNREACH:
-                return Sent.GONE
-            raise
-        return Sent.SENT
+        failed = self.send_all(((role, routing, frame, owner),))
+        return failed[0][1] if failed else Sent.SENT
+
+    def send_all(self, frames: Iterable[tuple[str, bytes, bytes, object]]) -> list[tuple[int, Sent]]:
+        """Queue (role, routing id, frame, owner) in turn, as `send` does; which were not sent, and why."""
+        failed: list[tuple[int, Sent]] = []
+        sending, send = "", None
+        for number, (role, routing, frame, owner) in enumerate(frames):
+            if role != sending or send is None:
+                sending, send = role, self._sockets[role].send
+                self._unsure[role] = None
+            try:
+                # A full or vanished peer shows at the routing id, so nothing is ever half sent.
+                send(routing, _SNDMORE)
+                if owner is None:
+                    send(frame, _NOBLOCK)
+                else:
+                    self._send_followed(send, frame, owner)
+            except zmq.Again:
+                failed.append((number, Sent.DROPPED))
+            except zmq.ZMQError as error:
+                if error.errno != errno.EHOSTUNREACH:
+                    raise
+                failed.append((number, Sent.GONE))
+        return failed
 
     def _send_followed(self, send: Callable[..., Any], frame: bytes, owner: object) -> None:
         """Without a copy, so that libzmq tells when it needs the frame no more."""
@@ -238,28 +284,9 @@ def set_common(socket: zmq.Socket[bytes]) -> None:
     socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
 
 
-def lock_file(path: Path) -> Path:
-    """Beside the socket."""
-    return path.with_suffix(".lock")
-
-
-def lock_ipc(path: Path) -> int:
-    """Hold `path`'s lock file while this process lives; gives its descriptor.
-
-    libzmq would take over a socket's path from a running process without a word.
-    """
-    while True:
-        descriptor = os.open(lock_file(path), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(descriptor)
-            text = f"{path} is in use: stop the process that has it, or choose another directory"
-            raise EndpointError(text) from error
-        # Who had it before may have removed the file between our opening and our locking it.
-        if os.fstat(descriptor).st_nlink:
-            return descriptor
-        os.close(descriptor)
+def has_arrived(socket: zmq.Socket[bytes]) -> bool:
+    """Whether a message can be received at once."""
+    return bool(int(socket.getsockopt(_EVENTS)) & _POLLIN)
 
 
 class Dealer:
@@ -339,9 +366,24 @@ class Client:
         """`wait` ends for this one, too, as soon as it can be read."""
         self._poller.register(descriptor, zmq.POLLIN)
 
-    def wait(self, timeout_ms: int) -> bool:
-        """True when any connection has something to receive, at the latest after `timeout_ms`."""
-        return bool(self._poller.poll(timeout_ms))
+    def wait(self, timeout_ms: float) -> bool:
+        """True when any connection has something to receive, at the latest after `timeout_ms`.
+
+        It is kept to the microsecond: what is left of a millisecond is waited for at the descriptors.
+        """
+        whole = int(timeout_ms)
+        if self._poller.poll(whole):
+            return True
+        if timeout_ms == whole:
+            return False
+        # Just found empty, the sockets' descriptors tell what comes (`Server.wait`).
+        select.select(self._descriptors(), (), (), (timeout_ms - whole) / 1000)
+        return bool(self._poller.poll(0))
+
+    def _descriptors(self) -> list[int]:
+        """Of everything that `wait` waits for."""
+        waited = [one for one, _ in self._poller.sockets]
+        return [one if isinstance(one, int) else int(one.getsockopt(zmq.FD)) for one in waited]
 
     def close(self) -> None:
         """Disconnect everything."""

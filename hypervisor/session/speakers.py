@@ -68,6 +68,7 @@ class Speaker:
 
     __slots__ = (
         "asked",
+        "caller",
         "floor",
         "held",
         "in_progress",
@@ -83,6 +84,7 @@ class Speaker:
     def __init__(self, key: Key, name: str) -> None:
         self.key = key
         self.name = name
+        self.caller: Any = None  # what the key is to whoever runs its Calls, made once
         self.peer: Peer | None = None  # the connection it speaks over now
         self.in_progress: dict[int, RunningCall] = {}
         self.remembered: OrderedDict[int, bytes] = OrderedDict()  # Answer frames by seq, oldest answer first
@@ -95,15 +97,17 @@ class Speaker:
 
     def remember(self, seq: int, frame: bytes, limit: int) -> None:
         """Keep the answer for a resent Call, forgetting the oldest beyond `limit`."""
-        self.remembered[seq] = frame
-        self.held += len(frame)
-        most = REMEMBERED_BYTES if self.key[0] else self.held
-        while len(self.remembered) > limit or (self.held > most and len(self.remembered) > 1):
+        remembered = self.remembered
+        remembered[seq] = frame
+        held = self.held + len(frame)
+        most = REMEMBERED_BYTES if self.key[0] else held
+        while len(remembered) > limit or (held > most and len(remembered) > 1):
             # Not next(iter(...)) of a dict, which passes over everything forgotten before.
-            forgotten, old = self.remembered.popitem(last=False)
-            self.held -= len(old)
+            forgotten, old = remembered.popitem(last=False)
+            held -= len(old)
             if forgotten > self.floor:
                 self.floor = forgotten
+        self.held = held
 
 
 class Peer:

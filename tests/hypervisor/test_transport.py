@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import select
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -128,6 +130,39 @@ def test_an_oversized_frame_ends_its_senders_connection_only(server: Server, cli
     good.send([b"y" * MAX_MESSAGE_BYTES])
     ((_, frame),) = arrivals(server, 1)
     assert frame == b"y" * MAX_MESSAGE_BYTES
+
+
+def test_what_arrives_while_others_are_sent_to_is_not_overlooked(server: Server, client: Client) -> None:
+    """A send empties the mailbox that the descriptor stands for: the server asks the socket itself."""
+    one, other = client.connect(server.endpoints["guests"]), client.connect(server.endpoints["guests"])
+    other.send([b"hello"])
+    ((routing, _),) = arrivals(server, 1)
+    descriptor = server.descriptor("guests")
+    for number in range(20):
+        assert not server.wait(0), "nothing is left behind"
+        one.send([b"%d" % number])
+        while not select.select([descriptor], (), (), 0)[0]:
+            pass  # until it has come
+        while select.select([descriptor], (), (), 0)[0]:
+            server.send("guests", routing, b"x")
+        assert server.wait(10_000) == ["guests"]
+        assert [frame for _, frame in server.drain("guests")] == [b"%d" % number]
+
+
+def test_a_wait_ends_between_two_milliseconds(server: Server, client: Client) -> None:
+    """A client can wait for 0.3 ms: not for 0, nor for 1, and it hears what arrives."""
+    dealer = client.connect(server.endpoints["guests"])
+    dealer.send([b"hello"])
+    ((routing, _),) = arrivals(server, 1)
+    took = 0.0
+    while not 0.0003 <= took < 0.001:  # now and then the machine is quick enough, and nothing else wakes us
+        begun = time.monotonic()
+        assert not client.wait(0.3)
+        took = time.monotonic() - begun
+    server.send("guests", routing, b"word")
+    while not client.wait(0.9):
+        pass
+    assert dealer.receive() == [b"word"]
 
 
 def test_a_reconnected_dealer_is_a_new_peer(server: Server, client: Client) -> None:
