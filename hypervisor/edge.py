@@ -85,11 +85,6 @@ class Clock:
         return seconds * 1000.0 / self.speed
 
 
-def rest_of_delay(milliseconds: float) -> Seconds:
-    """Real seconds to sleep after a poll in whole milliseconds; 0 while there is a whole one to poll for."""
-    return milliseconds / 1000 if milliseconds < 1 else 0.0
-
-
 def first_seq() -> int:
     """Microseconds since 1970, above any seq of an earlier process that spoke for the same incarnation.
 
@@ -224,15 +219,12 @@ class Edge:
             self._receive()
             self._clear_wake()
         elif timeout and self.clock.now() >= 0:  # coming up is no part of the run
-            self.lag.overslept(time.monotonic_ns() - begun - timeout * 1_000_000)
-        elif self._links is not None:
-            time.sleep(rest_of_delay(self._timer_ms()))
+            self.lag.overslept(time.monotonic_ns() - begun - int(timeout * 1_000_000))
 
-    def _timeout_ms(self) -> int:
-        wait, longest = self._timer_ms(), self._longest_ms()
-        # Rounded up, a link of 50 us would take a millisecond like one of 500 us: `_wait` sleeps the rest.
-        whole = int if self._links is not None and 0 < wait < longest else ceil
-        return min(whole(min(wait, longest)), longest)
+    def _timeout_ms(self) -> float:
+        wait = min(self._timer_ms(), self._longest_ms())
+        # Rounded up, a link of 50 us would take a millisecond like one of 500 us.
+        return wait if self._links is not None else ceil(wait)
 
     def _timer_ms(self) -> float:
         """Real ms to the next timer; 0 when somebody can go on."""

@@ -6,7 +6,6 @@ from itertools import pairwise
 
 import pytest
 
-from hypervisor.edge import rest_of_delay
 from hypervisor.public.memory import MaximumRamPage
 from hypervisor.public.protocol import Answer, Call, Hello, Pong, Refused, Welcome, encode
 from hypervisor.session.bad_link import BadLink, BadLinkSpec, is_answer, is_call
@@ -51,12 +50,6 @@ def test_only_calls_and_their_answers_suffer() -> None:
     assert not is_call(encode(Hello(1, 1, 1, b"", "")))
     assert is_answer(encode(Answer(1, 1, 1, ()))) and is_answer(encode(Refused(1, 1, 1, "x", "")))
     assert not is_answer(encode(Welcome(1, 1, "4.17", 8, 0))) and not is_answer(encode(Pong(1)))
-
-
-@pytest.mark.parametrize(("left", "slept"), [(0.05, 0.00005), (0.999, 0.000999), (1.0, 0.0), (7.4, 0.0)])
-def test_less_than_a_millisecond_is_slept(left: float, slept: float) -> None:
-    """What a poll in whole milliseconds leaves of a delay is waited for, and not rounded up."""
-    assert rest_of_delay(left) == pytest.approx(slept)
 
 
 def client() -> ClientSession:
