@@ -16,6 +16,7 @@ from typing import Final, Self, TypeVar
 from hypervisor.core.host import HostConfig
 from hypervisor.edge import Clock, Identity, run_party
 from hypervisor.process import ServeConfig, serve_process
+from hypervisor.public.domctl import DomainInfo
 from hypervisor.public.memory import CurrentReservation
 from hypervisor.public.orders import DestroyOrder, LaunchOrder, Outcome
 from hypervisor.public.units import PAGES_PER_MIB, Pages
@@ -26,6 +27,7 @@ from launch.cluster.crew import Crew, Member
 from launch.cluster.desk import ROLE, Desk, Enlisted, News
 from launch.cluster.toolstacks import Access, write_access
 from launch.errors import UsageError
+from launch.kit.bystander import settle
 
 T = TypeVar("T")
 
@@ -92,6 +94,8 @@ class Stage:
         self._program: subprocess.Popen[bytes] | None = None
         self._orders = 0
         self._hypervisor: Member | None = None
+        self.bystander: DomainInfo | None = None
+        """On the host before the program, and none of its business."""
 
     # ---- coming and going
 
@@ -99,6 +103,7 @@ class Stage:
         try:
             self._crew.__enter__()
             self._start_hypervisor()
+            self.bystander = self.ask(settle)
             self._start_program()
         except BaseException:
             self.__exit__(None, None, None)

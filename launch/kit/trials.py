@@ -11,6 +11,7 @@ from hypervisor.public.orders import LaunchOrder, Outcome, Stage
 from hypervisor.public.units import PAGES_PER_MIB, Commit, Pages, runs_length
 from hypervisor.public.world import World
 from launch.cluster.control import list_domains
+from launch.kit.bystander import harm
 from launch.kit.stage import RAM
 from launch.kit.stage import Stage as Trial
 
@@ -89,7 +90,7 @@ def survives_a_race(trial: Trial) -> Iterator[str]:
 
 
 def leaves_in_mid_build(trial: Trial) -> Iterator[str]:
-    """Dismissed with a launch under way, it undoes it, or lists what it could not undo, and leaves."""
+    """Dismissed in mid-build, it undoes that and what it lowered, or lists what it could not, and leaves."""
     trial.launch(HALF)
     trial.dismiss()
     if not trial.until(lambda: bool(trial.heard.farewells)):
@@ -102,11 +103,15 @@ def leaves_in_mid_build(trial: Trial) -> Iterator[str]:
         yield f"after its Farewell it {_ending(trial)}: leave with exit code 0"
     books = trial.ask(read_books)
     built = {one.domid for said in trial.heard.outcomes.values() for one in said if one.stage is Stage.BUILT}
-    half = [domain.domid for domain in books.domains if domain.domid not in built]
+    stranger = trial.bystander
+    assert stranger is not None, "there since before the program"
+    half = [one.domid for one in books.domains if one.domid not in {*built, stranger.domid}]
     if half and not listed:
         yield f"domain {half[0]} is half-built and no line of Farewell.leftovers says so: destroy it first"
     if books.outstanding and not listed:
         yield f"{books.outstanding} pages stay claimed: cancel claims with claim_pages 0 before leaving"
+    found = next((one for one in books.domains if one.domid == stranger.domid), None)
+    yield from harm(stranger, found, listed=bool(listed))
 
 
 def destroys(trial: Trial, order: LaunchOrder, built: Outcome) -> Iterator[str]:

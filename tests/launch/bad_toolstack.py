@@ -9,9 +9,9 @@ from typing import Any
 
 import msgpack
 import zmq
-from foreign_toolstack import CREATE, DOMID_ANY, MAX_MEM, Hypervisor, launch
+from foreign_toolstack import CREATE, DESTROY, DOMID_ANY, MAX_MEM, Hypervisor, launch
 
-CLAIM = 0x0C18
+CLAIM, LIST_DOMAINS = 0x0C18, 0x2306
 
 
 def answer(fault: str, hypervisor: Hypervisor, order: dict[str, Any]) -> list[dict[str, Any]]:
@@ -29,6 +29,11 @@ def answer(fault: str, hypervisor: Hypervisor, order: dict[str, Any]) -> list[di
             hypervisor.call(MAX_MEM, domid, 4 * order["max_pages"])
             ret, _, commit, _ = hypervisor.call(CLAIM, domid, order["pages"] // 4)
             return [said | {"stage": "refused", "commit": commit, "reason": f"leaving {ret}"}]
+        case "leaks-clamps" | "destroys-all":
+            for _, domid, _, tot_pages, *_ in hypervisor.call(LIST_DOMAINS, 1, 1024)[3][1]:
+                limit = (MAX_MEM, domid, 4 * tot_pages)
+                hypervisor.call(*(limit if fault == "leaks-clamps" else (DESTROY, domid)))
+            return [launch(hypervisor, order)]
         case "future-commit":
             return [launch(hypervisor, order) | {"commit": 10**9}]
         case "twice":

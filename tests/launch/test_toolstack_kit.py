@@ -23,6 +23,12 @@ FAULTS = [
     ("crashes", "20", "order 1: no outcome within 20 s (it ended with exit code 7)"),
     ("always-built", "20", "was reported as built on a host of"),
     ("leaks-claims", "20", "pages stay claimed: cancel claims"),
+    ("leaks-clamps", "20", "is left with max_pages 1024 instead of 2048: put back every limit"),
+    (
+        "destroys-all",
+        "20",
+        "domain 1, which it did not build, is gone: destroy only domains of its own orders",
+    ),
     ("future-commit", "20", "commit 1000000000 of built has not happened"),
     ("twice", "20", "outcomes built, built: send admitted then built"),
     ("malformed", "20", "the hypervisor refused 5 of its messages: malformed"),
