@@ -47,7 +47,13 @@ def distrust(lags: Mapping[str, Lag], speed: float, scale: Seconds) -> str | Non
     if lag <= SHARE * scale:
         return None
     return (
-        f"the machine was too loaded for the timings to be trusted: {party} woke up {lag * 1000:.3g} ms "
-        f"(emulated) too late at the 99th percentile, and {SHARE * scale * 1000:.3g} ms are a tenth of the "
-        "shortest time that matters: leave the machine to the run, or lower speed"
+        f"the machine was too loaded for the timings to be trusted: {party} woke up {_milliseconds(lag)} ms "
+        f"(emulated) too late at the 99th percentile, and {_milliseconds(SHARE * scale)} ms are a tenth "
+        "of the shortest time that matters: leave the machine to the run, or lower speed"
     )
+
+
+def _milliseconds(time: Seconds) -> str:
+    """For readers: 1,340 and not 1.34e+03."""
+    value = time * 1000
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

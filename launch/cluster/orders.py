@@ -26,3 +26,9 @@ def order_of(scenario: Scenario, arrival: Arrival, launch: int, attempt: int = 1
 def launch_of(order: int) -> int:
     """The launch that an order is an attempt at."""
     return (order - 1) % MOST_LAUNCHES + 1
+
+
+def launch_name(order: int) -> str:
+    """As readers know it, who should not have to count a million a retry."""
+    attempt = (order - 1) // MOST_LAUNCHES
+    return f"{launch_of(order)}" + (f" (attempt {attempt + 1})" if attempt else "")

@@ -24,6 +24,8 @@ def schemes(json: JsonOption = False) -> None:
         print(codec.dumps({"schemes": [asdict(one) for one in found]}, indent=2))
         return
     table = Table("scheme", "origin", "code lines", "with helpers", "parameters and defaults", "releases")
+    for column in table.columns:
+        column.overflow = "fold"
     for one in found:
         table.add_row(*_row(one))
     console = Console(highlight=False)

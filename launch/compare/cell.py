@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -26,7 +26,7 @@ from launch.judge.evidence import files_evidence, folder_evidence, journal_strea
 from launch.judge.figures import figures, flat
 from launch.judge.judge import judge_stream
 from launch.judge.verdict import HostJudgement
-from launch.launches import Verdict, fold
+from launch.launches import Launch, Verdict, fold
 from launch.over_hosts import OverHosts, over_hosts
 from launch.results import Results
 from launch.scenario.models import Scenario
@@ -120,11 +120,18 @@ class _Ran:
         leftovers = [line for one in self.results for line in one.leftovers]
         # Both know admitted and oom_kills, and mean the same by them; the judge rounds what it charges.
         found = {**flat(figures(self.judgements)), **flat(summarise(launches, reports, leftovers))}
-        failed = (one.pages_discarded for one in launches if one.verdict is Verdict.FAILED_LATE)
-        found[FAILED_PAGES] = float(sum(failed))
-        found[HARM] = sum(found[name] or 0.0 for name in HARM_OF)
+        found |= harm_figures(found, launches)
         over = {} if self.over_hosts is None else flat(self.over_hosts)
         return {**found, **{f"{OVER_HOSTS}{name}": value for name, value in over.items()}}
+
+
+def harm_figures(found: Mapping[str, float | None], launches: Iterable[Launch]) -> dict[str, float | None]:
+    """FAILED_PAGES, and HARM where the judge's figures are among those found."""
+    failed = float(sum(one.pages_discarded for one in launches if one.verdict is Verdict.FAILED_LATE))
+    known = {**found, FAILED_PAGES: failed}
+    if any(name not in known for name in HARM_OF):
+        return {FAILED_PAGES: failed}
+    return {FAILED_PAGES: failed, HARM: sum(known[name] or 0.0 for name in HARM_OF)}
 
 
 def _build_time(scenario: Scenario, arrivals: Sequence[Arrival]) -> Seconds | None:

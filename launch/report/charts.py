@@ -7,21 +7,27 @@ from typing import Any, Final
 
 from hypervisor.public.orders import Outcome, Stage
 from hypervisor.public.units import Seconds
+from launch.cluster.orders import launch_name
 from launch.judge.cases import Key
 from launch.judge.report import guest_name
 from launch.judge.verdict import GuestJudgement
-from launch.launches import Verdict, fold
+from launch.launches import Verdict
 from launch.records import Ordered
 from launch.report.curve import Point
 from launch.report.folder import HostFolder
 from launch.report.story import Band, BandKind, DomainStory, HostStory
 
+BOOT: Final = 0.001
+"""Share of a run within which the journal's clock has noticed that everybody is up."""
 BANDS: Final = 300
 """Bands of one chart; the longest are kept."""
 
 
-def host_charts(host: HostFolder) -> dict[str, Any]:
-    """Everything that is drawn of one host. Times are emulated seconds, memory is pages."""
+def host_charts(host: HostFolder, duration: Seconds | None = None) -> dict[str, Any]:
+    """Everything that is drawn of one host. Times are emulated seconds, memory is pages.
+
+    `duration`: of the scenario. What comes behind it is the clean-up, which gives all memory back.
+    """
     document: dict[str, Any] = {
         "name": host.name,
         "launches": launch_rows(host),
@@ -29,6 +35,7 @@ def host_charts(host: HostFolder) -> dict[str, Any]:
     }
     if host.story is not None:
         document |= _memory(host.story)
+        document["highest"] = _highest(host.story, duration)
     return document
 
 
@@ -44,6 +51,16 @@ def _memory(story: HostStory) -> dict[str, Any]:
         "bands": {kind.value: merged(bands, kind) for kind in BandKind},
         "domains": [_domain(one, by_domain.get((one.domid, one.incarnation), ())) for one in story.domains],
     }
+
+
+def _highest(story: HostStory, duration: Seconds | None) -> int:
+    """Free or claimed pages at any moment between the boot and the clean-up, for the height of the chart."""
+    until = story.end if duration is None else min(duration, story.end)
+    most = 1
+    for points in (story.free, story.claims):
+        booted = [value for time, value in points if time <= BOOT * until][-1:]
+        most = max([most, *booted, *(value for time, value in points if BOOT * until < time < until)])
+    return most
 
 
 def _domain(one: DomainStory, bands: Iterable[Band]) -> dict[str, Any]:
@@ -87,13 +104,14 @@ def launch_rows(host: HostFolder) -> list[dict[str, Any]]:
     orders: Mapping[int, Ordered] = {one.order: one for one in host.evidence.orders}
     judged = {one.order: one for one in host.judgement.launches} if host.judgement else {}
     rows: list[dict[str, Any]] = []
-    for one in fold({number: order.time for number, order in orders.items()}, host.evidence.outcomes):
+    for one in host.launches():
         stages = said.get(one.order, {})
         decision = stages.get(Stage.ADMITTED, stages.get(Stage.REFUSED))
         settled = max((outcome.time for outcome in stages.values()), default=None)
         judgement = judged.get(one.order)
         row = {
             "order": one.order,
+            "name": launch_name(one.order),
             "pages": orders[one.order].pages,
             "ordered": _time(orders[one.order].time),
             "decided": None if decision is None else _time(decision.time),
@@ -135,7 +153,7 @@ def guest_rows(host: HostFolder) -> list[dict[str, Any]]:
         report, judgement = reports.get(key), judged.get(key)
         known = judgement or GuestJudgement(*key, None, ())
         own_word = 0 if report is None else report.pages_refused
-        row = {
+        row: dict[str, Any] = {
             "label": guest_name(known),
             "swapped": report.swapped_out if report else 0,
             "oom_kills": report.oom_kills if report else 0,
@@ -144,5 +162,6 @@ def guest_rows(host: HostFolder) -> list[dict[str, Any]]:
             "while_free": sum(one.pages_while_free for one in known.refused),
         }
         row["hurt"] = bool(row["swapped"] or row["oom_kills"] or row["refused"])
+        row["pain"] = row["swapped"] + row["refused"]
         rows.append(row)
     return rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from guests.report import GuestReport
+from launch.cluster.orders import launch_name
 from launch.judge.cases import Key, cases
 from launch.judge.judge import HostEvidence
 from launch.judge.verdict import HostJudgement
@@ -20,7 +21,7 @@ def chosen_domains(evidence: HostEvidence, judgement: HostJudgement | None) -> d
     built = [case for case in cases(evidence.orders, evidence.outcomes) if case.domain is not None]
     for case in built[:LAUNCHES]:
         assert case.domain is not None
-        chosen[case.domain] = f"domain {case.domain[0]} (launch {case.number}: {case.verdict})"
+        chosen[case.domain] = f"domain {case.domain[0]} (launch {launch_name(case.number)}: {case.verdict})"
     refused = refused_pages(judgement)
     guests = sorted(evidence.reports, key=lambda one: _weight(one, refused), reverse=True)
     for guest in guests:

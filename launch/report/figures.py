@@ -9,15 +9,20 @@ from typing import Final
 from msgspec import Struct
 from rich.table import Table
 
-from launch.compare.cell import Cell
+from launch.compare.cell import OVER_HOSTS, Cell, harm_figures
 from launch.compare.report import SHOWN, Column, Comparison
 from launch.compare.statistics import Difference, Estimate, difference
 from launch.judge.figures import figures, flat
-from launch.launches import fold
 from launch.report.folder import HostFolder, RunFolder
 from launch.summary import summarise
 
-ROWS: Final = (("launches", "launches"), ("refused", "refused at once"), *SHOWN)
+ANSWERS: Final = (
+    ("launches", "launches"),
+    ("admitted", "admitted"),
+    ("refused", "refused at once"),
+    ("failed_late", "failed late"),
+)
+ROWS: Final = (*ANSWERS, *(row for row in SHOWN if row not in ANSWERS))
 """Figure and heading."""
 ELSEWHERE: Final = ("memory.", "leftovers")
 """Figures that the hosts' folders do not tell."""
@@ -88,31 +93,43 @@ def _columns(run: RunFolder, prefix: str) -> list[Column]:
         Column(
             f"{prefix}{scheme}",
             scheme,
-            {repeat: _cell(scheme, repeat, hosts) for repeat, hosts in repeats.items()},
+            {
+                repeat: _cell(scheme, repeat, hosts, _over_hosts(run, scheme, len(repeats)))
+                for repeat, hosts in repeats.items()
+            },
         )
         for scheme, repeats in by_scheme.items()
     ]
 
 
-def _cell(scheme: str, repeat: int, hosts: Sequence[HostFolder]) -> Cell:
-    launches = [
-        launch
-        for host in hosts
-        for launch in fold({one.order: one.time for one in host.evidence.orders}, host.evidence.outcomes)
-    ]
+def _over_hosts(run: RunFolder, scheme: str, repeats: int) -> dict[str, float | None]:
+    """Launches over several hosts; the summary has them over all repeats together, so of one repeat only."""
+    if run.summary is None or repeats > 1 or scheme not in run.summary.over_hosts:
+        return {}
+    return {f"{OVER_HOSTS}{name}": value for name, value in flat(run.summary.over_hosts[scheme]).items()}
+
+
+def _cell(scheme: str, repeat: int, hosts: Sequence[HostFolder], over_hosts: dict[str, float | None]) -> Cell:
+    launches = [launch for host in hosts for launch in host.launches()]
     reports = [report for host in hosts for report in host.evidence.reports]
     found = flat(summarise(launches, reports, ()))
     judged = [host.judgement for host in hosts if host.judgement is not None]
     if judged:
         found |= flat(figures(judged))
-    return Cell(scheme, repeat, (), {k: v for k, v in found.items() if not k.startswith(ELSEWHERE)})
+    found |= harm_figures(found, launches)
+    kept = {name: value for name, value in found.items() if not name.startswith(ELSEWHERE)}
+    return Cell(scheme, repeat, (), kept | over_hosts)
 
 
 def rows(table: Comparison) -> list[tuple[str, list[Cells]]]:
     """Heading and one cell a column; figures that nobody has are left out."""
     known = set(table.figures())
+    several = any(name.startswith(OVER_HOSTS) for name in known)
     return [
-        (title, [_shown(table, column, figure) for column in table.columns])
+        (
+            "orders" if several and figure == "launches" else title,
+            [_shown(table, column, figure) for column in table.columns],
+        )
         for figure, title in ROWS
         if figure in known
     ]

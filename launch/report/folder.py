@@ -22,6 +22,7 @@ from launch.judge.evidence import EvidenceFault, folder_evidence
 from launch.judge.judge import HostEvidence
 from launch.judge.run import ALONE, Tell, journal_bytes, judge_run_folder, to_document
 from launch.judge.verdict import HostJudgement
+from launch.launches import Launch, fold
 from launch.pools import in_order
 from launch.report.chosen import chosen_domains
 from launch.report.reading import NOTHING, read_host
@@ -56,6 +57,10 @@ class HostFolder:
     judgement: HostJudgement | None
     story: HostStory | None
     """None when its journal was not read."""
+
+    def launches(self) -> tuple[Launch, ...]:
+        """What became of every order that was sent to it."""
+        return fold({one.order: one.time for one in self.evidence.orders}, self.evidence.outcomes)
 
 
 @dataclass(frozen=True, slots=True)

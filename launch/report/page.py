@@ -10,6 +10,8 @@ from typing import Any, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]  # plotly ships no annotations
 
+from hypervisor.public.units import Seconds
+from launch.cluster.orders import launch_name
 from launch.report.charts import host_charts
 from launch.report.diagram import Diagram, diagram
 from launch.report.figures import comparison, names_of, note, rows
@@ -23,6 +25,10 @@ DIAGRAMS: Final = 80
 """Witnesses that a page draws; the others it lists."""
 
 
+WORST: Final = 40
+"""Guests that a chart shows, and a table before it is opened: those that suffered most."""
+
+
 def report_page(runs: Sequence[RunFolder]) -> str:
     """HTML of one run, or of two side by side."""
     table = comparison(runs)
@@ -33,17 +39,18 @@ def report_page(runs: Sequence[RunFolder]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["launch_name"] = launch_name
     names = names_of(runs)
     several = len(runs) > 1
     hosts = [
-        (f"{name}: {host.name}" if several else host.name, host)
+        (f"{name}: {host.name}" if several else host.name, host, _duration(run))
         for run, name in zip(runs, names, strict=True)
         for host in run.hosts
     ]
-    drawn, listed = _witnesses(hosts)
+    drawn, listed = _witnesses([(name, host) for name, host, _ in hosts])
     charts: list[dict[str, Any]] = []
-    for name, host in hosts:
-        charts.append({**host_charts(host), "name": name})
+    for name, host, duration in hosts:
+        charts.append({**host_charts(host, duration), "name": name})
     plotly: str = get_plotlyjs()
     return environment.get_template("report.html.j2").render(
         title=table.heading,
@@ -58,14 +65,23 @@ def report_page(runs: Sequence[RunFolder]) -> str:
         drawn=drawn,
         listed=listed,
         kinds=sorted({kind for one, _ in drawn for kind in one.kinds}),
-        whole=all(host.story is not None for _, host in hosts),
-        replayed=any(host.story is not None for _, host in hosts),
+        whole=all(host.story is not None for _, host, _ in hosts),
+        replayed=any(host.story is not None for _, host, _ in hosts),
         complaints=[
-            f"{host.name}: {host.story.complaint}" for _, host in hosts if host.story and host.story.complaint
+            f"{host.name}: {host.story.complaint}"
+            for _, host, _ in hosts
+            if host.story and host.story.complaint
         ],
+        worst=WORST,
         path=runs[0].path,
         plotly=plotly,
     )
+
+
+def _duration(run: RunFolder) -> Seconds | None:
+    """Emulated seconds; None where the scenario is not there."""
+    found = run.scenario.get("duration")
+    return float(found) if isinstance(found, int | float) else None
 
 
 def _witnesses(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from hypervisor.public.units import Commit, DomId
+from launch.cluster.orders import launch_name
 from launch.judge.report import guest_lines, guest_name, launch_lines
 from launch.judge.verdict import GuestJudgement, HostJudgement, Judgement, LaunchJudgement, Refused
 from launch.report.story import HostStory, Move
@@ -77,7 +78,7 @@ def _of_launch(host: str, launch: LaunchJudgement, moves: Mapping[int, Move]) ->
         host=host,
         launch=launch.order,
         guests=tuple(sorted(guests)),
-        title=f"launch {launch.order} ({launch.pages:,} pages): {', '.join(_kinds(launch))}",
+        title=f"launch {launch_name(launch.order)} ({launch.pages:,} pages): {', '.join(_kinds(launch))}",
         lines=tuple(launch_lines(launch)),
         moves=tuple(shown),
         stale=stale,

@@ -6,9 +6,11 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,12 +18,16 @@ from playwright.sync_api import Page, sync_playwright
 
 from launch.errors import UsageError
 from launch.judge.verdict import Judgement
+from launch.report.charts import host_charts
 from launch.report.curve import Curve
 from launch.report.diagram import Diagram, diagram
+from launch.report.figures import comparison
 from launch.report.folder import RunFolder, read_run
+from launch.report.page import report_page
 from launch.report.witness import LATE_FAILURE, REFUSED_WHILE_FREE, Role, Witness, witnesses
-from tests.launch.cluster_runs import claimlab
+from tests.launch.cluster_runs import claimlab, write_scenario
 from tests.launch.report_runs import simulated
+from tests.launch.two_hosts import TWO
 from tests.toolchain import need
 
 MOST_BYTES = 10_000_000
@@ -269,3 +275,71 @@ def test_three_runs_are_too_many(run: Path) -> None:
     done = claimlab("report", run, run, run)
     assert done.returncode == 2 and not done.stdout
     assert "give one, or two to compare" in done.stderr.strip().splitlines()[-1]
+
+
+def test_pages_thrown_away_are_charged_to_what_threw_them_away(tmp_path: Path) -> None:
+    """Builds that the end of the run broke off are unsettled: none of them is a late failure, nor harm."""
+    cut = simulated(tmp_path, "--scheme", "naive", "--set", "duration=4", name="cut")
+    text = without_plotly((cut / "report.html").read_text(encoding="utf-8"))
+    assert ", 4 unsettled when the run ended (" in text and "failed late (" not in text
+    figures = reported_figures(cut)
+    assert figures["pages_discarded"] > 0 == figures["failed_late_pages"]
+    assert figures["harm_pages"] == figures["pages_swapped"] + figures["falsely_refused_pages"]
+
+
+def test_the_printed_table_has_the_harm_of_a_run(run: Path) -> None:
+    """`claimlab report` adds harm up as `claimlab compare` does, from what the run's folder holds."""
+    figures = reported_figures(run)
+    assert figures["failed_late"] > 0 and figures["failed_late_pages"] > 0
+    parts = ("falsely_refused_pages", "failed_late_pages", "pages_swapped")
+    assert figures["harm_pages"] == sum(figures[name] for name in parts)
+
+
+def reported_figures(run: Path) -> dict[str, float]:
+    """Means of the first scheme, as `claimlab report --json` prints them."""
+    done = claimlab("report", run, "--json", "--out", run / "again.html")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["variants"][0]["figures"]
+    return {name: one["estimate"]["mean"] for name, one in found.items() if one["estimate"] is not None}
+
+
+def test_figures_that_nobody_has_are_left_out(tmp_path: Path) -> None:
+    """A run that was not judged has no row of the judge's: not known is not 0."""
+    light = simulated(tmp_path, "--scheme", "naive", "--no-judge", "--no-report", name="light")
+    table = comparison([read_run(light, lambda _: None, replay=False)])
+    shown = [str(cell) for cell in table.table().columns[0].cells]
+    assert "failed builds (pages)" in shown and "harm: the next three (pages)" not in shown
+    assert "overtaken" not in shown
+
+
+def test_of_many_guests_those_that_suffered_most_are_shown(read: RunFolder) -> None:
+    """The first table of a host has forty guests, the worst first; the others are behind a click."""
+    host = read.hosts[0]
+    one = host.evidence.reports[0]
+    many = tuple(msgspec.structs.replace(one, domid=100 + n, swapped_out=n + 1) for n in range(45))
+    crowd = replace(host, judgement=None, story=None, evidence=replace(host.evidence, reports=many))
+    text = without_plotly(report_page([replace(read, hosts=(crowd,))]))
+    before, after = text.split("5 more that suffered less")
+    assert before.index("<td>domain 144</td>") < before.index("<td>domain 143</td>")
+    assert "<td>domain 105</td>" in before and "<td>domain 104</td>" in after
+
+
+def test_clean_up_does_not_flatten_the_curve_of_free_memory(read: RunFolder) -> None:
+    """The chart is as high as free memory was while guests ran, not as before the boot and after the end."""
+    host = next(one for one in read.hosts if one.scheme == "naive")
+    document = host_charts(host, 20.0)
+    free = list(zip(document["free"]["t"], document["free"]["v"], strict=True))
+    assert 0 < document["highest"] < max(value for _, value in free)
+    assert document["highest"] >= max(value for time, value in free if 1 < time < 19)
+
+
+def test_launches_over_several_hosts_are_counted_once(tmp_path: Path) -> None:
+    """A launch tried on two hosts is one launch and two orders, and an attempt is named by its launch."""
+    scenario = write_scenario(tmp_path, TWO)
+    out = tmp_path / "two-hosts"
+    done = claimlab("simulate", scenario, "--out", out)
+    assert done.returncode == 0, done.stderr
+    text = without_plotly((out / "report.html").read_text(encoding="utf-8"))
+    assert "3 launches, 3 running in the end after 1.33 attempts each; 4 orders, 3 admitted" in text
+    assert '<th scope="row">orders</th>' in text and '<th scope="row">attempts per launch</th>' in text
+    assert "<td>3 (attempt 2)</td>" in text and "1000003" not in text.split("<script")[0]

@@ -75,7 +75,9 @@ def test_every_scheme_names_its_origin_and_every_parameter_a_range(name: str, pl
 
 
 def test_the_command_prints_a_table_and_json() -> None:
-    """One row a scheme; the same facts as JSON."""
+    """One row a scheme, of which a narrow terminal cuts nothing off; the same facts as JSON."""
+    narrow = claimlab("schemes", env={**os.environ, "COLUMNS": "80"})
+    assert "margin_per" in narrow.stdout and "\N{HORIZONTAL ELLIPSIS}" not in narrow.stdout
     table = claimlab("schemes", env={**os.environ, "COLUMNS": "160"})
     document = claimlab("schemes", "--json")
     assert table.returncode == document.returncode == 0

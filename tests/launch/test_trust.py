@@ -40,6 +40,7 @@ def test_lag_counts_in_emulated_time(speed: float, trusted: bool) -> None:
     complaint = distrust(lags, speed, 1.0)
     assert (complaint is None) is trusted
     assert trusted or (complaint is not None and "guest 3 woke up 200 ms" in complaint)
+    assert "woke up 1,340 ms" in str(distrust({"guest 1": Lag(1.34, 2.0, 10)}, 1.0, 1.0))
 
 
 def test_the_shortest_time_is_a_tick_or_a_build() -> None:
