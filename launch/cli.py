@@ -10,6 +10,8 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
@@ -66,6 +68,7 @@ def claimlab(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; what the user can put right is one line on standard error and exit code 2."""
     before = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    _spare_children_the_script()
     try:
         code = app(
             args=None if arguments is None else list(arguments), prog_name="claimlab", standalone_mode=False
@@ -86,6 +89,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for number, handler in before.items():
             signal.signal(number, handler)
     return code if isinstance(code, int) else 0
+
+
+def _spare_children_the_script() -> None:
+    """A process that multiprocessing starts runs its parent's script again, unless that is a package's `__main__`.
+
+    The script `claimlab` is launch's in all but name: 2 ms and a MiB for each of a thousand guests.
+    """
+    script = sys.modules["__main__"]
+    if script.__spec__ is None and Path(getattr(script, "__file__", None) or "").name == "claimlab":
+        script.__spec__ = find_spec("launch.__main__")
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:

@@ -170,3 +170,18 @@ def test_a_second_serve_leaves_the_first_alone(tmp_path: Path) -> None:
         first.send_signal(signal.SIGTERM)
         first.communicate(timeout=PATIENCE)
     assert first.returncode == 0
+
+
+@pytest.mark.parametrize(("name", "again"), [("claimlab", False), ("study.py", True)])
+def test_children_do_not_run_the_script_claimlab_again(tmp_path: Path, name: str, again: bool) -> None:
+    """A thousand children need nothing of it; of anybody else's script they may need the classes."""
+    script = tmp_path / name
+    script.write_text(
+        "from multiprocessing.spawn import get_preparation_data\n"
+        "from launch.cli import main\n"
+        "main(['--version'])\n"
+        "print('init_main_from_path' in get_preparation_data('child'))\n",
+        encoding="utf-8",
+    )
+    ran = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines()[-1] == str(again)
