@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _spare_children_the_script() -> None:
-    """A process that multiprocessing starts runs its parent's script again, unless that is a package's `__main__`.
+    """A child process runs its parent's script again, unless that is the `__main__` of a package.
 
     The script `claimlab` is launch's in all but name: 2 ms and a MiB for each of a thousand guests.
     """

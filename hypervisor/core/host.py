@@ -91,6 +91,8 @@ class Host:
     domains: dict[DomId, Domain] = field(default_factory=dict[DomId, Domain])
     domids: list[DomId] = field(default_factory=list[DomId])
     """Keys of `domains`, ascending: the order in which a listing visits them (C36)."""
+    domids_changed: int = 0
+    """How often `domids` has changed: whoever walks it between steps looks up his place again only then."""
     dangling: dict[int, DomId] = field(default_factory=dict[int, DomId])
     """mfn -> domain of pages given up by their domain but kept by a foreign mapping (A11)."""
     tmem: Tmem | None = None
@@ -138,11 +140,13 @@ class Host:
         """Put a new domain on the list."""
         self.domains[domain.domid] = domain
         insort(self.domids, domain.domid)
+        self.domids_changed += 1
 
     def remove_domain(self, domain: Domain) -> None:
         """Take a dead domain off the list."""
         del self.domains[domain.domid]
         self.domids.remove(domain.domid)
+        self.domids_changed += 1
         self.gone.append(Caller(domain.domid, domain.incarnation))
 
     def next_domain(self, at_or_above: DomId) -> DomId | None:

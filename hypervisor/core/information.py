@@ -1,5 +1,6 @@
 """Reading: physinfo, getdomaininfo and its list, reservations (C34-C36, A16)."""
 
+from bisect import bisect_left
 from functools import cache, lru_cache
 from typing import Final
 
@@ -95,19 +96,20 @@ def get_domain_info_list(host: Host, caller: Caller, request: GetDomainInfoList)
         yield step("deny")
         return Result(-Errno.EPERM)
     found: list[DomainInfo] = []
-    following = host.next_domain(request.first_domain)
-    yield _VISIT_NOBODY if following is None else _visit(following)
-    cursor = request.first_domain
+    domids, cursor = host.domids, request.first_domain
+    place, changes = bisect_left(domids, cursor), host.domids_changed
+    yield _visit(domids[place]) if place < len(domids) else _VISIT_NOBODY
     while len(found) < request.max_domains:
-        domid = host.next_domain(cursor)
-        if domid is None:
+        if host.domids_changed != changes:  # since the last step
+            place, changes = bisect_left(domids, cursor), host.domids_changed
+        if place == len(domids):
             break
+        domid = domids[place]
         found.append(domain_info(host, host.domains[domid]))
-        cursor = domid + 1
-        following = host.next_domain(cursor)
-        if len(found) == request.max_domains or following is None:
+        cursor, place = domid + 1, place + 1
+        if len(found) == request.max_domains or place == len(domids):
             break
-        yield _visit(following)
+        yield _visit(domids[place])
     return Result(len(found), DomainInfoList(tuple(found)))
 
 

@@ -13,6 +13,7 @@ from hypervisor.public.domctl import (
     DOMINF_RUNNING,
     Created,
     CreateDomain,
+    DestroyDomain,
     DomainInfo,
     DomainInfoList,
     GetDomainInfo,
@@ -110,6 +111,24 @@ def test_a_listing_is_no_snapshot(name: str) -> None:
     commits = [one.commit for one in reply.value.domains]
     assert commits == sorted(commits)
     assert commits[2] - commits[1] > 10
+
+
+@every_release
+@pytest.mark.rule("C36")
+def test_a_listing_goes_on_among_the_domains_there_are(name: str) -> None:
+    """Domains that come or go between its steps, before or behind it, neither stop it nor come twice."""
+    bench = SmallHost(name)
+    guests = [bench.create().domid for _ in range(4)]
+    listing = bench.submit(GetDomainInfoList())
+    bench.step(listing)  # dom0
+    bench.step(listing)  # the first guest
+    destroyed = [bench.ret(DestroyDomain(domid)) for domid in (guests[0], guests[1])]
+    bench.step(listing)  # the third: the second has gone
+    assert bench.ret(DestroyDomain(guests[3])) == destroyed[0]
+    assert bench.ret(CreateDomain(40)) == bench.ret(CreateDomain(guests[0])) == 0
+    reply = bench.finish(listing)
+    assert isinstance(reply.value, DomainInfoList)
+    assert [one.domid for one in reply.value.domains] == [0, guests[0], guests[2], 40]
 
 
 @every_release
