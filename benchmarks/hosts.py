@@ -20,6 +20,7 @@ from hypervisor.public.requests import Reply, Request
 from hypervisor.public.xenstore import StoreWrite, memory_target_path
 from hypervisor.session.client import ClientSession
 from hypervisor.transport import Client, ipc_endpoints
+from launch.cluster.crew import PRELOAD, START_METHOD
 
 CONTROL_SECRET: Final = b"the control secret of benchmarks"
 HOST_KEY: Final = b"a key only the benchmarks know"
@@ -31,10 +32,9 @@ GUEST_PAGES: Final = 2048
 ROOM: Final = 16_384
 """Pages that a domain may take beyond these."""
 
-context: Any = multiprocess.get_context("forkserver")
-context.set_forkserver_preload(
-    ["benchmarks.clients", "benchmarks.hostile", "guests.process", "hypervisor.process"]
-)
+context: Any = multiprocess.get_context(START_METHOD)
+# One fork server for all that is measured, the one that a launcher has.
+context.set_forkserver_preload([*PRELOAD, "benchmarks.bare", "benchmarks.clients", "benchmarks.hostile"])
 
 
 @dataclass(frozen=True)

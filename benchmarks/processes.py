@@ -13,25 +13,21 @@ from typing import Any
 
 import zmq
 
+from benchmarks.bare import bare_process
 from benchmarks.figures import Figure, Pair, Plan
 from benchmarks.hosts import GUEST_PAGES, Identity, Served, context, end, served
 from guests.config import ConstantSpec, GuestConfig
 from guests.process import GuestProcess, guests_process
+from hypervisor.edge import SharedEpoch
 from hypervisor.public.xenstore import StoreRead, feature_balloon_path
 from hypervisor.transport import set_common
+from launch.cluster.crew import Crew
+from launch.cluster.crowd import patience, report_every
+from launch.cluster.population import POLL_SECONDS
 
 BACKLOG = 4096
-MOST_PROCESSES = 1000
-"""Guests that a row starts in all its rounds: three rounds of 300, one of 1,000."""
-
-
-def bare_process(endpoint: str) -> None:
-    """The anchor: connect a socket, say one word, wait for ever."""
-    with zmq.Context() as zmq_context, zmq_context.socket(zmq.DEALER) as socket:
-        set_common(socket)
-        socket.connect(endpoint)
-        socket.send(b"here")
-        socket.recv()
+MOST_PROCESSES = 3000
+"""Guests that a row starts in all its rounds: three rounds of 1,000."""
 
 
 def raise_limits() -> None:
@@ -72,8 +68,10 @@ def bare_start(number: int) -> tuple[float, float]:
                 return time.monotonic() - begun, private_kib(processes)
 
 
-def guest_process(endpoint: str, identity: Identity, reports: Path) -> GuestProcess:
-    """One guest with a constant demand that it already has."""
+def guest_process(
+    endpoint: str, identity: Identity, number: int, folder: Path, epoch: SharedEpoch
+) -> GuestProcess:
+    """One of `number` guests with a constant demand that it already has, told what a run tells its guests."""
     config = GuestConfig(
         domid=identity.domid,
         incarnation=identity.incarnation,
@@ -84,20 +82,40 @@ def guest_process(endpoint: str, identity: Identity, reports: Path) -> GuestProc
         self_sizing=False,
     )
     return GuestProcess(
-        endpoint=endpoint, speed=1.0, epoch_ns=time.monotonic_ns(), guests=(config,), reports=reports
+        endpoint=endpoint,
+        speed=1.0,
+        epoch_ns=epoch,
+        guests=(config,),
+        reports=folder,
+        report_every=report_every(number),
+        patience=patience(number),
+        history=folder / f"{config.name}.history",
     )
 
 
 def guests_start(host: Served) -> tuple[float, float]:
-    """(seconds until every guest's balloon driver has said so, private KiB of the median process)."""
-    with tempfile.TemporaryDirectory(prefix="claimlab-reports-") as name:
-        arguments = [guest_process(host.guests, identity, Path(name)) for identity in host.identities]
+    """(seconds until every guest's balloon driver has said so, private KiB of the median process).
+
+    They are started as a run starts them, and emulated time has not begun, as in a run that comes up.
+    """
+    number = len(host.identities)
+    with (
+        tempfile.TemporaryDirectory(prefix="claimlab-reports-") as name,
+        Crew(Path(name), _no_record) as crew,
+    ):
+        epoch = crew.shared_epoch()
         begun = time.monotonic()
-        with started(guests_process, arguments) as processes:
-            for identity in host.identities:
-                while host.control.ask(StoreRead(feature_balloon_path(identity.domid))).ret:
-                    time.sleep(0.002)
-            return time.monotonic() - begun, private_kib(processes)
+        for one in host.identities:
+            told = guest_process(host.guests, one, number, Path(name), epoch)
+            crew.start(told.guests[0].name, guests_process, told)
+        for one in host.identities:
+            while host.control.ask(StoreRead(feature_balloon_path(one.domid))).ret:
+                time.sleep(POLL_SECONDS)
+        return time.monotonic() - begun, private_kib([member.process for member in crew.members])
+
+
+def _no_record(_role: str, _pid: int) -> None:
+    """Nobody has to find them after a kill."""
 
 
 def private_kib(processes: list[Any]) -> float:
@@ -114,7 +132,7 @@ def private_of(pid: int) -> int:
 def measure(plan: Plan, number: int) -> Iterator[tuple[tuple[float, float], tuple[float, float]]]:
     """Guests and bare processes in turns."""
     raise_limits()
-    # 16 s of processor time for 300 of each, 80 s for 1,000: few rounds, whose ratio is steady for so many
+    # 20 ms of processor time for a guest and its bare process: few rounds, whose ratio is steady for so many
     for _ in range(min(plan.rounds, max(1, MOST_PROCESSES // number))):
         with served(number, recording=False) as host:
             ours = guests_start(host)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.bare import bare_process
 from benchmarks.check_length import LENGTHS, QUICK, figures
 from benchmarks.core import machine_with
 from benchmarks.figures import Figure, Plan, SkippedError, row
@@ -95,3 +96,13 @@ def test_the_performance_page_has_a_place_for_the_table() -> None:
     """docs/performance.md carries the marks between which `make bench` writes."""
     text = (ROOT / "docs" / "performance.md").read_text()
     assert text.count(BEGIN) == text.count(END) == 1
+
+
+def test_a_bare_process_is_bare() -> None:
+    """What starting guests is measured against does not import the benchmarks in each process."""
+    code = f"import sys, {bare_process.__module__}; print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
+    imported = [
+        name for name in ran.stdout.split() if name.startswith(("benchmarks.", "statistics", "launch"))
+    ]
+    assert imported == ["benchmarks.bare"]
