@@ -138,7 +138,8 @@ def _show(comparison: Comparison, json: bool) -> None:
         sys.stdout.flush()
         return
     console = Console(highlight=False)
-    console.print(comparison.table())
+    for table in comparison.tables(console):
+        console.print(table)
     for line in comparison.violations():
         console.print(f"violation: {line}", markup=False)
     for line in comparison.distrusted:

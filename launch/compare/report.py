@@ -8,6 +8,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
+from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from launch.compare.cell import FAILED_PAGES, HARM, Cell
@@ -53,6 +55,8 @@ SETTINGS_SHOWN: Final = MappingProxyType(
     }
 )
 """Of every setting; pages but for the first and the last."""
+UNBOUNDED: Final = 10_000
+"""Columns of no terminal."""
 TOO_FEW: Final = "--best chooses on one half of the repeats and shows the other: --repeats 2 at least"
 
 
@@ -190,21 +194,39 @@ class Comparison:
                 yield from (f"{column.name}, repeat {repeat}: {text}" for text in cell.violations)
 
     def table(self) -> Table:
-        """Means with intervals; * marks a clear difference to the first column."""
-        caption = (
+        """All columns in one; * marks a clear difference to the first."""
+        return self._captioned(self._table(self.columns))
+
+    def tables(self, console: Console) -> Iterator[Table]:
+        """As many as the console's width makes necessary: each has the first column and others that fit."""
+        first, *others = self.columns
+        part = [first]
+        for column in others:
+            wider = [*part, column]
+            if len(part) > 1 and _least_width(self._table(wider), console) > console.width:
+                yield self._table(part)
+                wider = [first, column]
+            part = wider
+        yield self._captioned(self._table(part))
+
+    def _captioned(self, table: Table) -> Table:
+        table.caption = (
             f"mean [{CONFIDENCE:.0%} interval: bootstrap BCa, below {FEW} values Student's t], "
             "same seeds in every column\n"
             f"* differs from {self.columns[0].name}: the interval of the paired difference leaves 0 out"
         )
-        table = Table(title=self.heading, caption=caption, title_justify="left", caption_justify="left")
+        return table
+
+    def _table(self, columns: Sequence[Column]) -> Table:
+        table = Table(title=self.heading, title_justify="left", caption_justify="left")
         table.add_column("")
-        for column in self.columns:
+        for column in columns:
             table.add_column(column.name, justify="right")
         known = self.figures()
         for figure, title in SHOWN:
             if figure not in known:
                 continue  # of several hosts, of the judge: nobody has it, which is not 0
-            table.add_row(title, *(self._cell(column, figure) for column in self.columns))
+            table.add_row(title, *(self._cell(column, figure) for column in columns))
         return table
 
     def _cell(self, column: Column, figure: str) -> str:
@@ -225,3 +247,8 @@ def _number(value: float) -> str:
     if abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.3g}"
+
+
+def _least_width(table: Table, console: Console) -> int:
+    """Columns of the terminal below which words and numbers would be cut."""
+    return Measurement.get(console, console.options.update(width=UNBOUNDED), table).minimum

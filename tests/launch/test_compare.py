@@ -233,6 +233,24 @@ def test_every_setting_is_a_row_and_the_chosen_one_is_marked() -> None:
     ]
 
 
+def test_many_columns_are_several_tables_in_which_nothing_is_cut() -> None:
+    """Each has the first column, every other stands in one of them, and the caption stands once."""
+    found = swept("admitted", **{f"setting{number}": [1_234_567.0, 7_654_321.0] for number in range(12)})
+    for width in (80, 200):
+        lines = io.StringIO()
+        console = Console(file=lines, width=width)
+        shown = list(found.tables(console))
+        for table in shown:
+            console.print(table)
+        names = [str(column.header) for table in shown for column in table.columns[2:]]
+        assert all(table.columns[1].header == "setting0" for table in shown)
+        assert names == [one.name for one in found.columns[1:]]
+        text = lines.getvalue()
+        assert "…" not in text and text.count("4,444,444") == len(names) + len(shown)
+        assert text.count("same seeds") == 1 and max(map(len, text.splitlines())) <= width
+    assert len(list(found.tables(Console(width=400)))) == 1
+
+
 def test_a_comparison_begun_by_another_version_is_refused(scenario: Path, tmp_path: Path) -> None:
     """Cells of other code, or of nobody knows which, are not mixed in; the line names the cure."""
     out = tmp_path / "out"
