@@ -137,6 +137,7 @@ class ClientSession:
         self._speakers: dict[Key, Speaker] = {}
         self._outgoing: list[bytes] = []
         self._nonce = 0
+        self._pings_refused = 0  # since the last hello
         self.bad_frames = 0
         """Frames from the hypervisor that could not be read."""
 
@@ -196,6 +197,7 @@ class ClientSession:
     def reconnected(self) -> None:
         """The connection is a new one: say every hello again, then send what is unanswered again."""
         self._outgoing = []  # meant for the old connection; all that matters of it follows
+        self._pings_refused = 0
         for speaker in self._speakers.values():
             speaker.credits = 0  # until the new Welcome
             self._outgoing.append(encode(speaker.hello))
@@ -304,9 +306,13 @@ class ClientSession:
 
     def _stranger(self) -> None:
         """A Ping was refused: the hypervisor knows nothing of this connection."""
-        for speaker in self._speakers.values():
-            if speaker.credits and self._say_hello_again(speaker):
+        self._pings_refused += 1
+        greeted = [speaker for speaker in self._speakers.values() if speaker.credits]
+        for speaker in greeted:
+            if self._say_hello_again(speaker):
                 return  # that said it for all of them
+        if not greeted and self._pings_refused > 1:
+            self.reconnected()  # the first may have left before the hello, the second tells that it was lost
 
     def _say_hello_again(self, speaker: Speaker) -> bool:
         """The wire broke and mended unseen, so the hypervisor met a stranger: nothing is lost by that.

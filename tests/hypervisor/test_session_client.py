@@ -180,6 +180,22 @@ def test_a_refused_ping_says_hello_again() -> None:
     assert [type(one) for one in sent(session)] == [Hello]
 
 
+def test_a_hello_that_is_lost_is_said_again() -> None:
+    """A wire that breaks before the Welcome takes the hello along: the second refused ping tells."""
+    session = ClientSession()
+    session.hello(5, 1, b"secret")
+    session.call(5, 1, (Physinfo(),))
+    refused = encode(Refused(-1, -1, -1, WireError.UNKNOWN_PEER.value, "who?"))
+    for _ in range(2 * MAX_HELLOS):
+        assert [type(one) for one in sent(session)] == [Hello]
+        session.receive(refused)
+        assert not session.has_outgoing(), "that ping may have left before the hello"
+        session.receive(refused)
+    session.outgoing()
+    session.receive(WELCOME)
+    assert seqs(session) == [1], "and nothing is lost by it"
+
+
 def test_a_refused_hello_refuses_what_waits() -> None:
     """Calls that waited for the Welcome are refused in the hello's words."""
     session = ClientSession()
