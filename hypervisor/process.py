@@ -50,7 +50,6 @@ WAITING_MS: Final = 5
 LOOK_EVERY: Final = 16
 """Atomic steps between two looks at the sockets: a look costs as much as a step, and 16 take some 40 us."""
 
-
 GARBAGE: Final = 10_000
 """Objects more than before that make the collector look: Calls under way alone are more than the usual 700.
 Next to nothing here is part of a cycle, and the passes took 6 % of the time."""
@@ -85,6 +84,7 @@ class ServeConfig:
     until it reads. A toolstack's likewise. 0 is no bound. docs/performance.md has all bounds."""
     most_abuses: int = MOST_ABUSES
     """Abusive messages of a connection within a tenth of a second before the rest goes unread."""
+    heartbeat: bool = True  # False: a peer that stands still for two seconds stays connected
     speed: float = 1.0
     """Emulated seconds per real second: the journal's clock shows emulated time."""
     epoch_ns: int | SharedEpoch | None = None
@@ -348,7 +348,7 @@ def serve(config: ServeConfig, stop: Callable[[], bool]) -> dict[str, Any]:
     ValueError for an impossible host; FileExistsError when the journal is there already.
     """
     semantics = release(config.release)
-    server = Server(config.endpoints, unattended=(OBSERVERS,))
+    server = Server(config.endpoints, unattended=(OBSERVERS,), heartbeat=config.heartbeat)
     try:
         machine = Machine(new_host(config.host, semantics))
         session = ServerSession(
