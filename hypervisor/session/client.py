@@ -84,6 +84,7 @@ class Speaker:
         "hellos",
         "next_seq",
         "oldest",
+        "refused",
         "resent",
         "unanswered",
         "unanswered_bytes",
@@ -99,7 +100,8 @@ class Speaker:
         self.oldest = first_seq  # no Call below it is unanswered
         self.unanswered: dict[int, bytes] = {}  # by seq, ascending: what a reconnect sends again
         self.unanswered_bytes = 0
-        self.resent: dict[int, None] = {}  # of these, the ones sent more than once
+        self.resent: dict[int, int] = {}  # of these, how often each was sent again
+        self.refused: dict[int, int] = {}  # of these, how many copies met nobody who knew us, and did nothing
         self.waiting: deque[tuple[int, bytes]] = deque()
         self.virqs: tuple[int, ...] = ()
 
@@ -125,7 +127,22 @@ class Speaker:
         if frame is None:
             return False
         self.unanswered_bytes -= len(frame)
+        self.refused.pop(seq, None)
         return True
+
+    def sends_again(self, seq: int) -> bytes:
+        """The same frame once more."""
+        self.resent[seq] = self.resent.get(seq, 0) + 1
+        return self.unanswered[seq]
+
+    def did_nothing(self, seq: int) -> None:
+        """A copy was refused because the hypervisor did not know this connection."""
+        if seq in self.unanswered:
+            self.refused[seq] = self.refused.get(seq, 0) + 1
+
+    def may_have_run(self, seq: int) -> bool:
+        """Whether a copy before the last one may have had an effect."""
+        return self.resent.get(seq, 0) > self.refused.get(seq, 0)
 
 
 class ClientSession:
@@ -204,9 +221,7 @@ class ClientSession:
             if speaker.virqs:
                 hello = speaker.hello
                 self._outgoing.append(encode(Listen(hello.domid, hello.incarnation, speaker.virqs)))
-            for seq, frame in speaker.unanswered.items():
-                speaker.resent[seq] = None
-                self._outgoing.append(frame)
+            self._outgoing.extend(speaker.sends_again(seq) for seq in speaker.unanswered)
 
     def unanswered(self) -> list[CallKey]:
         """The Calls that were sent and have no answer, oldest first for each domain."""
@@ -215,9 +230,7 @@ class ClientSession:
     def resend(self, key: CallKey) -> None:
         """Send an unanswered Call again, under its seq: its answer, or the Call itself, may be lost."""
         domid, incarnation, seq = key
-        speaker = self._speakers[domid, incarnation]
-        speaker.resent[seq] = None
-        self._outgoing.append(speaker.unanswered[seq])
+        self._outgoing.append(self._speakers[domid, incarnation].sends_again(seq))
 
     def abandon(self, key: CallKey, text: str) -> Indefinite:
         """Wait no longer for an unanswered Call; an answer that comes after all means nothing."""
@@ -293,6 +306,7 @@ class ClientSession:
 
     def _call_refused(self, speaker: Speaker, refused: Refused) -> Sequence[Happening]:
         if refused.error == WireError.UNKNOWN_PEER.value and self._say_hello_again(speaker):
+            speaker.did_nothing(refused.seq)
             return NOTHING
         if not speaker.ends(refused.seq):
             return NOTHING
@@ -328,11 +342,17 @@ class ClientSession:
         return True
 
     def _hello_refused(self, speaker: Speaker, refused: Refused) -> Sequence[Happening]:
-        """Nobody will ever send what waits for this Welcome: refuse it in the same words."""
+        """Nobody will ever send what waits for this Welcome: refuse it in the same words.
+
+        Of what was sent only the last copy came behind this hello; the hypervisor does not run that one.
+        """
         domid, incarnation, error = refused.domid, refused.incarnation, refused.error
         happenings: list[Happening] = [HelloRefused(domid, incarnation, error, refused.text)]
         for seq in speaker.unanswered:
-            happenings.append(Indefinite(domid, incarnation, seq, f"{error} after a reconnect"))
+            if speaker.may_have_run(seq):
+                happenings.append(Indefinite(domid, incarnation, seq, f"{error} after a reconnect"))
+            else:
+                happenings.append(Refused(domid, incarnation, seq, error, refused.text))
         for seq, _ in speaker.waiting:
             happenings.append(Refused(domid, incarnation, seq, error, refused.text))
         del self._speakers[domid, incarnation]

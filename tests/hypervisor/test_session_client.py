@@ -196,6 +196,22 @@ def test_a_hello_that_is_lost_is_said_again() -> None:
     assert seqs(session) == [1], "and nothing is lost by it"
 
 
+@pytest.mark.parametrize(("refused", "kinds"), [((1, 2), [Refused, Refused]), ((1,), [Refused, Indefinite])])
+def test_what_a_dead_domain_still_called_did_nothing(refused: tuple[int, ...], kinds: list[type]) -> None:
+    """Calls that met nobody are refused as the hello is; one that may have met its domain is indefinite."""
+    session = greeted()
+    for _ in range(2):
+        session.call(5, 1, (Physinfo(),))
+    session.outgoing()
+    for seq in refused:
+        assert not session.receive(refusal(seq, WireError.UNKNOWN_PEER))
+    assert [type(one) for one in sent(session)] == [Hello, Call, Call]
+    first, *others = session.receive(refusal(-1, WireError.STALE_INCARNATION))
+    assert isinstance(first, HelloRefused)
+    assert [type(one) for one in others] == kinds
+    assert getattr(others[0], "error", "") == "stale-incarnation"
+
+
 def test_a_refused_hello_refuses_what_waits() -> None:
     """Calls that waited for the Welcome are refused in the hello's words."""
     session = ClientSession()
