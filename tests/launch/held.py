@@ -1,4 +1,8 @@
-"""A small scenario in which two guests grow at second 10 and a launch comes at second 15."""
+"""A small scenario in which two guests grow at second 10 and a launch comes at second 15.
+
+The holds make an order certain: the toolstack sets no limit before both guests are about to grow, and they do
+not before it has.
+"""
 
 HELD = """
 name = "held"
@@ -26,6 +30,16 @@ at = [15]
 pages_per_second = 6000
 """
 HOLDS = """
+[[holds]]
+party = "toolstack"
+at = "sampled"
+until = "guest-1:before-populate"
+
+[[holds]]
+party = "toolstack"
+at = "sampled"
+until = "guest-2:before-populate"
+
 [[holds]]
 party = "guest-1"
 at = "before-populate"

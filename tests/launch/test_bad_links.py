@@ -15,7 +15,7 @@ from launch.cluster.rounds import plan_hosts
 from launch.launches import Verdict, fold
 from launch.scenario.load import load_scenario
 from launch.simulate.host_run import VirtualResult, run_virtual
-from tests.launch.cluster_runs import claimlab, write_scenario
+from tests.launch.cluster_runs import claimlab, ended, run_until, write_scenario
 from tests.launch.held import HELD
 
 BAD = "\n[links]\ndelay = 0.001\njitter = 0.002\nloss = 0.1\nduplicate = 0.1\nreorder = 0.2\n"
@@ -100,7 +100,9 @@ def test_bad_links_between_processes(tmp_path: Path) -> None:
     """The same keys on real links: Calls are sent again, none is run twice, and check agrees."""
     run = tmp_path / "run"
     path = write_scenario(tmp_path, SMALLER + BAD)
-    done = claimlab("run", path, "--scheme", "claim", "--out", run, "--json")
+    # Slow, so that nine copies of a Call are waited for longer than any process is kept from its work.
+    pace = ("--set", "speed=3", "--set", "arrivals.at=1", "--set", "toolstack.pages_per_second=30000")
+    done = run_until(ended(run, 1), run, path, "--scheme", "claim", "--json", *pace, seconds=6)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["valid"]
     stats = json.loads((run / "claim" / "1" / "host0" / "hypervisor.json").read_text())

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import re
 import shutil
-import signal
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +17,7 @@ import pytest
 from launch.check.finding import Finding, Kind
 from launch.check.host import JOURNAL, check_host
 from launch.check.report import HostReport, Verdict
-from tests.launch.cluster_runs import PATIENCE, SMALL, begin, claimlab, pid_of, wait_until, write_scenario
+from tests.launch.cluster_runs import SMALL, claimlab, run_killing, run_until, write_scenario
 
 Records = list[Any]
 
@@ -29,9 +27,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real run of the claim scheme."""
     folder = tmp_path_factory.mktemp("check")
     out = folder / "run"
-    done = claimlab(
-        *("run", write_scenario(folder), "--scheme", "claim", "--set", "duration=12", "--out", out)
-    )
+    host = out / "claim" / "1" / "host0"
+
+    def enough(_done: object) -> bool:
+        return len(read(host / "toolstack-0.history")) > 60  # to tamper with; some 100 usually
+
+    done = run_until(enough, out, write_scenario(folder), "--scheme", "claim", seconds=12)
     assert done.returncode == 0, done.stderr
     return out
 
@@ -350,14 +351,13 @@ def test_kill_9_of_the_toolstack_leaves_a_valid_run(tmp_path: Path) -> None:
     """What the dead toolstack had asked may or may not have happened; the rest fits together."""
     run = tmp_path / "run"
     scenario = write_scenario(tmp_path, SMALL.replace("pages_per_second = 6000", "pages_per_second = 1000"))
-    started = begin("run", scenario, "--scheme", "claim", "--out", run)
     history = run / "claim" / "1" / "host0" / "toolstack-0.history"
-    wait_until(lambda: history.exists() and history.stat().st_size > 4000)
-    pid = pid_of(run, "toolstack-0")
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
-    _, errors = started.communicate(timeout=PATIENCE)
-    assert started.returncode == 0, errors
+
+    def in_mid_build() -> bool:
+        return history.exists() and history.stat().st_size > 4000
+
+    done = run_killing("toolstack-0", in_mid_build, run, scenario, "--scheme", "claim", seconds=30)
+    assert done.returncode == 0, done.stderr
     report = checked(run / "claim" / "1" / "host0")
     assert report.verdict is Verdict.VALID, [one.line() for one in report.findings]
     assert report.returned + report.happened == report.operations

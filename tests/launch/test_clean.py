@@ -34,7 +34,7 @@ def test_a_killed_run_is_cleaned_up(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def _kill_and_clean(tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(temporary))
     run = tmp_path / "run"
-    long = ("--set", "duration=2000")  # it must not end by itself before it is killed
+    long = ("--set", "duration=100000")  # it must not end by itself before it is killed
     started = begin("run", write_scenario(tmp_path), "--scheme", "claim", *long, "--out", run)
     wait_until(lambda: pid_of(run, "toolstack-0"))
     assert list(run.rglob(ACCESS))

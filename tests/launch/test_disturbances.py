@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from launch.errors import ScenarioError
 from launch.launches import Verdict, fold
 from launch.scenario.load import load_scenario
 from launch.simulate.host_run import VirtualResult, run_virtual
-from tests.launch.cluster_runs import claimlab, still_there, write_scenario
+from tests.launch.cluster_runs import Done, claimlab, ended, run_until, still_there, write_scenario
 from tests.launch.held import HELD, HOLDS
 
 KILLED_AT_POINT = '\n[[faults]]\nkind = "kill"\nparty = "toolstack"\nat = "chunk-populated"\n'
@@ -62,21 +63,28 @@ def test_a_hold_turns_the_outcome(tmp_path: Path) -> None:
     assert sum("until toolstack" in line and "from 10.0" in line for line in held.notes) == 2
 
 
+def told_of(run: Path) -> str:
+    """The summary for people."""
+    return (run / "summary.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.rule("I12")
 def test_a_held_scenario_has_one_outcome_in_both_worlds(tmp_path: Path) -> None:
     """With real processes as in virtual time the guests populate after the clamp, and the launch is built."""
     run = tmp_path / "run"
-    done = claimlab("run", write_scenario(tmp_path, HELD + HOLDS), "--out", run, "--json")
+    path = write_scenario(tmp_path, HELD + HOLDS)
+    done = run_until(ended(run, 1), run, path, "--json", seconds=40)
     assert done.returncode == 0, done.stderr
     real = json.loads(done.stdout)["schemes"]["clamp"]
     virtual = simulated(tmp_path, HELD + HOLDS, place=tmp_path / "virtual")
     assert (real["admitted"], real["failed_late"]) == (1, 0) and verdicts(virtual) == [Verdict.BUILT]
-    assert real["guest_refused_allocations"] > 0
+    assert sum(one.populate_calls_refused for one in virtual.reports) > 0
     for host in (run / "clamp" / "1" / "host0", tmp_path / "virtual"):
         populated, clamped = first_commits(host)
         assert populated > clamped > 0
     assert claimlab("check", run).returncode == 0
-    assert "until toolstack" in (run / "summary.md").read_text()
+    held = re.findall(r"guest-\d at before-populate .* until toolstack\S*:clamped at", told_of(run))
+    assert len(held) == 2
 
 
 @pytest.mark.rule("I10", "C33")
@@ -94,9 +102,13 @@ def test_killed_at_a_point_for_real(tmp_path: Path) -> None:
     """With processes the same pages are left, whatever the machine's load."""
     run = tmp_path / "run"
     path = write_scenario(tmp_path, SMALLER + KILLED_AT_POINT)
-    done = claimlab("run", path, "--scheme", "claim", "--out", run, "--json")
+
+    def killed(_done: Done) -> bool:
+        return "toolstack-0 killed at" in told_of(run)
+
+    done = run_until(killed, run, path, "--scheme", "claim", seconds=40)
     assert done.returncode == 0, done.stderr
-    text = (run / "summary.md").read_text()
+    text = told_of(run)
     assert "half-built, 160 pages" in text and "toolstack-0 killed at" in text
     assert not still_there(run)
 

@@ -12,7 +12,7 @@ from launch.cluster.rounds import plan_hosts
 from launch.errors import ScenarioError
 from launch.scenario.load import load_scenario
 from launch.simulate.host_run import VirtualResult, run_virtual
-from tests.launch.cluster_runs import claimlab, summary
+from tests.launch.cluster_runs import Done, claimlab, run_until, summary
 
 SMALL = """
 name = "small-storm"
@@ -70,18 +70,19 @@ def small(folder: Path) -> Path:
 def test_real_processes_allocate_from_every_source_and_every_page_comes_back(tmp_path: Path) -> None:
     """Ballooning, both kinds of puts and copies on write show in the summary; the run proves valid."""
     run = tmp_path / "storm"
-    words = (
-        "scheme.clamp.tmem=freeze",
-        "speed=2",
-        "duration=18",
-        "guests.shared=0.4",
-        "guests.shared_writes=60",
-    )
+    words = ("scheme.clamp.tmem=freeze", "speed=2", "guests.shared=0.4", "guests.shared_writes=60")
     sets = [part for word in words for part in ("--set", word)]
-    done = claimlab("run", small(tmp_path), "--scheme", "clamp", *sets, "--out", run)
+    sources = (Source.POPULATE, Source.TMEM_EPHEMERAL, Source.TMEM_PERSISTENT, Source.UNSHARE)
+
+    def everybody_grew(_done: Done) -> bool:
+        growth = summary(run)["schemes"]["clamp"]["memory"]["growth"]
+        return all(growth.get(source) for source in sources)
+
+    # No put is taken while a launch is under way, and how long that is is the machine's affair.
+    done = run_until(everybody_grew, run, small(tmp_path), "--scheme", "clamp", *sets, seconds=18)
     assert done.returncode == 0, done.stderr
     memory = summary(run)["schemes"]["clamp"]["memory"]
-    for source in (Source.POPULATE, Source.TMEM_EPHEMERAL, Source.TMEM_PERSISTENT, Source.UNSHARE):
+    for source in sources:
         assert memory["growth"][source] > 0
     assert memory["paging"]["cleancache_puts"] > 0
     assert f"tot_pages grown: {Source.TMEM_PERSISTENT}" in (run / "summary.md").read_text(encoding="utf-8")

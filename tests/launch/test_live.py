@@ -28,7 +28,16 @@ from launch.live.trend import Shares, Trend, shares
 from launch.results import open_results
 from launch.scenario.load import load_scenario
 from launch.summary import Report
-from tests.launch.cluster_runs import claimlab, pid_of, recorded, still_there, wait_until, write_scenario
+from tests.launch.cluster_runs import (
+    PATIENCE,
+    longer,
+    pid_of,
+    recorded,
+    run_until,
+    still_there,
+    wait_until,
+    write_scenario,
+)
 
 SPEED = 20
 
@@ -70,7 +79,7 @@ def test_rates_are_differences() -> None:
 
 async def until(pilot: Pilot[None], condition: Callable[[], Any]) -> None:
     """Let the application go on until the condition holds."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, "it did not come true"
         await pilot.pause(0.02)
@@ -85,13 +94,17 @@ def state(pid: int | None) -> str:
     return stat.rpartition(")")[2].split()[0]
 
 
+class OverError(Exception):
+    """The run has ended before all was seen."""
+
+
 class Attended:
     """A run in a thread, and the view on it."""
 
-    def __init__(self, tmp_path: Path) -> None:
+    def __init__(self, tmp_path: Path, seconds: int) -> None:
         path = write_scenario(tmp_path)
-        loaded = load_scenario(str(path), ("duration=160", "arrivals.at=20"), None, ["claim"])
-        self.results = open_results(loaded, tmp_path / "run", datetime.now(UTC))
+        loaded = load_scenario(str(path), (f"duration={seconds}", "arrivals.at=20"), None, ["claim"])
+        self.results = open_results(loaded, tmp_path / f"run-{seconds}", datetime.now(UTC))
         ours, self.theirs = Pipe()
         self.steering = Steering(ours)
         self.app = LiveApp(self.results.path, self.theirs)
@@ -106,64 +119,90 @@ class Attended:
     def now(self) -> Snapshot:
         return self.app.trends["host0"].now
 
+    async def until(self, pilot: Pilot[None], condition: Callable[[], Any]) -> None:
+        """The same, while the run lasts. OverError when it is over first."""
+        await until(pilot, lambda: not self.thread.is_alive() or condition())
+        if not condition():
+            raise OverError
+
     async def fresh(self, pilot: Pilot[None]) -> Snapshot:
         """A snapshot asked for after this was called."""
         for _ in range(2):
             seen = self.now
-            await until(pilot, lambda seen=seen: self.now is not seen)  # type: ignore[misc]
+            await self.until(pilot, lambda seen=seen: self.now is not seen)  # type: ignore[misc]
         return self.now
 
-    async def choose(self, pilot: Pilot[None], row: int) -> str:
-        """Put the cursor on a row; the role of its process."""
+    def guests(self) -> dict[str, str]:
+        """The state of every guest's process, by its role."""
+        entries = recorded(self.results.path)
+        return {one["role"]: state(one["pid"]) for one in entries if one["role"].startswith("guest-")}
+
+    def of_state(self, letter: str) -> list[str]:
+        """The guests in that state; "" for those that are gone."""
+        return [role for role, found in self.guests().items() if found == letter]
+
+    async def press(self, pilot: Pilot[None], key: str, row: int) -> None:
+        """A key with the cursor on a row."""
         self.app.query_one(Guests).move_cursor(row=row)
         await pilot.pause()
-        name: str = self.app.query_one(Guests).get_row_at(row)[0]
-        return name
+        await pilot.press(key)
 
     async def watch(self) -> None:
         """Pause; hold one guest and kill another meanwhile; go on; pause again, and close the view."""
         run = self.results.path
         async with self.app.run_test(size=(120, 40)) as pilot:
-            await until(pilot, lambda: "host0" in self.app.trends and self.now.seconds > 0)
+            await self.until(pilot, lambda: "host0" in self.app.trends and self.now.seconds > 0)
             started, before = time.monotonic(), await self.fresh(pilot)
             await pilot.press("p")
-            await until(pilot, lambda: self.app.paused)
+            await self.until(pilot, lambda: self.app.paused)
             stood = time.monotonic()
-            assert {state(one["pid"]) for one in recorded(run)} == {"T"}
-            held, killed = await self.choose(pilot, 0), await self.choose(pilot, 1)
-            await pilot.press("k")
-            await until(pilot, lambda: not state(pid_of(run, killed)))
-            assert await self.choose(pilot, 0) == held
-            await pilot.press("h")
-            await until(pilot, lambda: "PAUSED" in str(self.app.query_one("#hosts", Static).render()))
+            await self.until(pilot, lambda: {state(one["pid"]) for one in recorded(run)} == {"T"})
+            await self.press(pilot, "k", 1)
+            await self.until(pilot, lambda: self.of_state(""))
+            (killed,) = self.of_state("")
+            rows = self.app.query_one(Guests)
+            alive = next(row for row in range(rows.row_count) if rows.get_row_at(row)[0] != killed)
+            await self.press(pilot, "h", alive)
+            await self.until(pilot, lambda: "PAUSED" in str(self.app.query_one("#hosts", Static).render()))
             stood = time.monotonic() - stood
             await pilot.press("p")
-            await until(pilot, lambda: not self.app.paused)
+            await self.until(pilot, lambda: not self.app.paused)
             after = await self.fresh(pilot)
             assert after.seconds - before.seconds <= SPEED * (time.monotonic() - started - stood), (
                 "time stood"
             )
-            assert state(pid_of(run, held)) == "T" and state(pid_of(run, "hypervisor")) != "T"
+            await self.until(pilot, lambda: state(pid_of(run, "hypervisor")) != "T")
+            await self.until(pilot, lambda: len(self.of_state("T")) == 1)
+            assert self.of_state("") == [killed]
             shown = str(self.app.query_one("#hosts", Static).render())
             assert "used" in shown and "claimed" in shown and "requests/s" in shown
             await pilot.press("p")
-            await until(pilot, lambda: self.app.paused)
+            await self.until(pilot, lambda: self.app.paused)
             await pilot.press("d")
         self.theirs.close()
 
 
-def test_the_view_steers_a_run(tmp_path: Path) -> None:
-    """Pause stops all processes and time; hold and kill hit one guest; a closed view ends a pause."""
-    attended = Attended(tmp_path)
+def attend(tmp_path: Path, seconds: int) -> tuple[Attended, bool]:
+    """A run that was watched, and whether it lasted for all there was to see."""
+    attended, lasted = Attended(tmp_path, seconds), True
     attended.thread.start()
     try:
         # The fork server has to be up before textual takes this process's standard error.
         wait_until(lambda: pid_of(attended.results.path, "hypervisor"))
         asyncio.run(attended.watch())
+    except OverError:
+        lasted = False
     finally:
         attended.theirs.close()
         attended.thread.join()
         attended.steering.close()
+    return attended, lasted
+
+
+def test_the_view_steers_a_run(tmp_path: Path) -> None:
+    """Pause stops all processes and time; hold and kill hit one guest; a closed view ends a pause."""
+    attended, lasted = longer(lambda times: attend(tmp_path, 160 * times), lambda found: found[1])
+    assert lasted
     (report,) = attended.reports
     assert report.summary.valid, report.violations
     assert any("killed by hand" in note for note in report.notes)
@@ -174,10 +213,11 @@ def test_the_view_steers_a_run(tmp_path: Path) -> None:
 def test_without_a_terminal_lines_are_printed(tmp_path: Path) -> None:
     """--live into a pipe prints plain progress on standard error, and the run's document stays alone."""
     path = write_scenario(tmp_path)
-    chosen = ("--scheme", "claim", "--set", "duration=100", "--no-judge", "--json")
-    done = claimlab("run", path, *chosen, "--out", tmp_path / "run", "--live")
+    line = r"host0: \d+ of \d+ s, used \d+ %, claimed \d+ %, free \d+ %, \d domains"
+    chosen = ("--scheme", "claim", "--no-judge", "--json", "--live")
+    done = run_until(lambda one: re.search(line, one.stderr), tmp_path / "run", path, *chosen, seconds=100)
     assert done.returncode == 0, done.stderr
-    assert re.search(r"host0: \d+ of 100 s, used \d+ %, claimed \d+ %, free \d+ %, \d domains", done.stderr)
+    assert re.search(line, done.stderr)
     assert "\x1b" not in done.stderr
     assert done.stdout.startswith("{")
 
@@ -187,7 +227,7 @@ def test_ctrl_c_in_the_view_stops_the_run(tmp_path: Path) -> None:
     controller, terminal = pty.openpty()
     run = tmp_path / "run"
     command = [sys.executable, "-m", "launch", "run", str(write_scenario(tmp_path)), "--scheme", "claim"]
-    command += ["--set", "duration=2000", "--out", str(run), "--live"]
+    command += ["--set", "duration=100000", "--out", str(run), "--live"]
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "30"}
     running = subprocess.Popen(
         command, stdin=terminal, stdout=terminal, stderr=terminal, env=environment, start_new_session=True
@@ -207,7 +247,7 @@ def test_ctrl_c_in_the_view_stops_the_run(tmp_path: Path) -> None:
     try:
         wait_until(lambda: b"emulated" in shown and pid_of(run, "hypervisor"))
         os.write(controller, b"\x03")
-        running.wait(60)
+        running.wait(PATIENCE)
     finally:
         running.kill()
         running.wait()

@@ -15,7 +15,7 @@ from launch.errors import ScenarioError, UsageError
 from launch.scenario.limits import DESCRIPTORS_PER_PROCESS, KIB_PER_PROCESS, Needs, ensure_limits, needs
 from launch.scenario.load import load_scenario
 from launch.service import MANY, latencies, service
-from tests.launch.cluster_runs import claimlab, recorded
+from tests.launch.cluster_runs import Done, claimlab, recorded, run_until
 
 CROWDED = """
 name = "crowded"
@@ -53,9 +53,16 @@ def test_twenty_guests_in_two_processes_are_twenty_guests(tmp_path: Path) -> Non
     """Each has its own domain, secret, report and calls in the history; the books of the run balance."""
     path, run = tmp_path / "crowded.toml", tmp_path / "run"
     path.write_text(CROWDED, encoding="utf-8")
-    done = claimlab("run", path, "--no-judge", "--no-report", "--out", run)
-    assert done.returncode == 0, done.stderr
     guests = run / "claim" / "1" / "host0" / "guests"
+
+    def lived(_done: Done) -> bool:
+        reports = read_reports(guests)
+        moved = [one for one in reports if one.hypercalls and one.highest_pages > one.lowest_pages]
+        callers = set[tuple[int, int]]().union(*map(_callers, guests.glob("*.history")))
+        return len(moved) >= 20 and len(reports) == len(callers) == 21
+
+    done = run_until(lived, run, path, "--no-judge", "--no-report", seconds=15)
+    assert done.returncode == 0, done.stderr
     carriers = [entry for entry in recorded(run) if entry["role"].startswith("guest-")]
     reports = read_reports(guests)
     assert (len(carriers), len(reports)) == (3, 21)  # the launch is a guest with a process of its own

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import shutil
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,12 +19,13 @@ from launch.results import open_results
 from launch.scenario.load import load_scenario
 from launch.summary import Report
 from tests.launch.cluster_runs import (
-    PATIENCE,
     SMALL,
-    begin,
+    Done,
     claimlab,
+    ended,
+    longer,
+    run_with_foreign,
     still_there,
-    wait_until,
     write_scenario,
 )
 from toolstack.interface import Launch, LaunchRefusedError, Scheme, read_domains
@@ -32,27 +34,38 @@ from toolstack.interface import Launch, LaunchRefusedError, Scheme, read_domains
 def test_a_foreign_toolstack_takes_part(tmp_path: Path) -> None:
     """A program of plain pyzmq and msgpack enlists, builds and refuses; its domains run as guests."""
     run = tmp_path / "run"
-    started = begin("run", write_scenario(tmp_path), "--scheme", "foreign", "--out", run, "--json")
-    access = run / "foreign" / "1" / "host0" / "toolstack-access.json"
-    wait_until(access.exists)
-    assert access.stat().st_mode & 0o077 == 0
-    program = Path(__file__).parent / "foreign_toolstack.py"
-    foreign = subprocess.Popen([sys.executable, str(program), str(access)])
-    output, errors = started.communicate(timeout=PATIENCE)
-    assert foreign.wait(timeout=PATIENCE) == 0
-    assert started.returncode == 0, errors
-    figures = json.loads(output)["schemes"]["foreign"]
+    program = [sys.executable, Path(__file__).parent / "foreign_toolstack.py"]
+    reports = run / "foreign" / "1" / "host0" / "guests"
+
+    def reported(_done: Done) -> bool:
+        return ended(run, 4)() and len(list(reports.glob("guest-*.json"))) == 4 + 2
+
+    path = write_scenario(tmp_path)
+    done = run_with_foreign(program, run, path, "--json", seconds=30, over=reported)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)["schemes"]["foreign"]
     assert (figures["launches"], figures["admitted"], figures["refused"]) == (4, 2, 2)
-    assert len(list((access.parent / "guests").glob("guest-*.json"))) == 4 + 2
+    assert len(list(reports.glob("guest-*.json"))) == 4 + 2
     assert not still_there(run)
 
 
-def run_with(tmp_path: Path, plugins: Plugins, *sets: str) -> Report:
-    """A small run with classes handed over."""
-    loaded = load_scenario(write_scenario(tmp_path, SMALL), sets)
-    check_run(loaded, plugins)
-    results = open_results(loaded, tmp_path / "run", datetime.now(UTC))
-    return run_scenario(loaded, results, print, plugins)
+def run_with(tmp_path: Path, plugins: Plugins, *sets: str, over: Callable[[Report], object]) -> Report:
+    """A small run with classes handed over, in tmp_path/run; longer until it is `over`."""
+
+    def attempt(times: int) -> Report:
+        if (tmp_path / "run").exists():
+            shutil.rmtree(tmp_path / "run")
+        loaded = load_scenario(write_scenario(tmp_path, SMALL), (*sets, f"duration={30 * times}"))
+        check_run(loaded, plugins)
+        results = open_results(loaded, tmp_path / "run", datetime.now(UTC))
+        return run_scenario(loaded, results, print, plugins)
+
+    return longer(attempt, over)
+
+
+def refused(*schemes: str) -> Callable[[Report], bool]:
+    """Whether these have refused all four launches."""
+    return lambda report: all(report.summary.schemes[one].refused == 4 for one in schemes)
 
 
 def test_classes_without_a_module_reach_their_process(tmp_path: Path) -> None:
@@ -72,7 +85,7 @@ def test_classes_without_a_module_reach_their_process(tmp_path: Path) -> None:
 
     plugins = Plugins({"never": Never}, {"still": lambda **_options: Still()})
     sets = ('schemes=["never"]', "guests.behaviour=still", "guests.swap=64MiB")
-    report = run_with(tmp_path, plugins, *sets)
+    report = run_with(tmp_path, plugins, *sets, over=refused("never"))
     figures = report.summary.schemes["never"]
     assert (figures.refused, figures.admitted) == (4, 0)
     assert report.summary.valid
@@ -89,7 +102,8 @@ class Raises(Scheme):
 
 def test_a_plug_in_that_raises_is_named(tmp_path: Path) -> None:
     """Its launches count as refused, the summary names the fault, the run goes on to its end."""
-    report = run_with(tmp_path, Plugins({"raises": Raises}), 'schemes=["raises", "claim"]')
+    plugins = Plugins({"raises": Raises})
+    report = run_with(tmp_path, plugins, 'schemes=["raises", "claim"]', over=refused("raises"))
     assert report.summary.schemes["raises"].refused == 4
     assert report.summary.schemes["claim"].failed_late == 0
     assert any("raises: the scheme raised" in line and "a fault of its own" in line for line in report.notes)
@@ -129,7 +143,15 @@ class Spins(Scheme):
 def test_plug_ins_that_misbehave_are_named(tmp_path: Path) -> None:
     """One that hangs, one that answers nonsense and one that leaks a clamp are named; the rest goes on."""
     plugins = Plugins({"hangs": Hangs, "nonsense": Nonsense, "leaks": Leaks})
-    report = run_with(tmp_path, plugins, 'schemes=["hangs", "nonsense", "leaks", "claim"]')
+
+    def all_asked(report: Report) -> bool:
+        waited = "dismissed while it waited for admit_at_claim" in " ".join(report.notes)
+        return (
+            waited and report.summary.schemes["hangs"].launches == 4 and refused("nonsense", "leaks")(report)
+        )
+
+    schemes = 'schemes=["hangs", "nonsense", "leaks", "claim"]'
+    report = run_with(tmp_path, plugins, schemes, over=all_asked)
     notes = " ".join(report.notes)
     assert "hangs: 4 launches undecided at the end" in notes
     assert "dismissed while it waited for admit_at_claim of the scheme" in notes
@@ -143,7 +165,12 @@ def test_plug_ins_that_misbehave_are_named(tmp_path: Path) -> None:
 @pytest.mark.long
 def test_a_plug_in_that_spins_is_stopped(tmp_path: Path) -> None:
     """A toolstack that answers nobody any more is stopped after its time and named, and nothing runs on."""
-    report = run_with(tmp_path, Plugins({"spins": Spins}), 'schemes=["spins", "claim"]')
+
+    def stopped(report: Report) -> bool:
+        return any("no farewell within" in line for line in report.notes)
+
+    plugins = Plugins({"spins": Spins})
+    report = run_with(tmp_path, plugins, 'schemes=["spins", "claim"]', over=stopped)
     assert any("no farewell within" in line for line in report.notes)
     assert report.summary.schemes["claim"].leftovers == 0
     assert not still_there(tmp_path / "run")

@@ -26,7 +26,7 @@ def raced(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of real processes in which the guest came between the look and the build."""
     folder = tmp_path_factory.mktemp("raced")
     path, run = write_scenario(folder, RACE + HOLDS), folder / "run"
-    done = run_until(ended(1), run, path, "--json", seconds=12)
+    done = run_until(ended(run, 1), run, path, "--json", seconds=12)
     assert json.loads(done.stdout)["schemes"]["naive"]["failed_late"] == 1, done.stderr
     return run
 

@@ -17,7 +17,7 @@ def test_daemons_of_rivals_work_and_end_in_real_processes(tmp_path: Path) -> Non
     run = tmp_path / "run"
     path = write_scenario(tmp_path, SMALL)
     sizes = [word for size in SMALLER for word in ("--set", size)]
-    done = run_until(ended(4), run, path, "--scheme", ",".join(NAMES), *sizes, seconds=30)
+    done = run_until(ended(run, 4), run, path, "--scheme", ",".join(NAMES), *sizes, seconds=30)
     assert done.returncode == 0, done.stderr
     for name in NAMES:
         row = summary(run)["schemes"][name]
