@@ -20,32 +20,24 @@ from typing import Any, Final
 from hypervisor.core.host import Host
 from hypervisor.core.machine import Machine, Operation
 from hypervisor.core.steps import Caller
-from hypervisor.public.requests import Request
 from launch.check.finding import EvidenceError, Finding, Kind
 from launch.check.histories import INVOKED, Event
+from launch.check.open_calls import Call, Moment, OpenCalls
 from launch.check.real_time import INDEFINITE
 from launch.check.report import Verdict
 
 SNAPSHOT_EVERY: Final = 64
-"""Units between two copies of the host: turning back costs at most that many, a copy milliseconds."""
-
-
-@dataclass(slots=True)
-class Call:
-    """One call of a party's history."""
-
-    caller: Caller
-    requests: tuple[Request, ...]
-    answers: tuple[int, ...] | None = None
-    """The returned numbers; None when there was no answer, so that it may have happened or not."""
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """An invocation or a return."""
-
-    invoked: bool
-    call: int
+"""Units between two copies of the host, at least: turning back costs about that many, a copy milliseconds."""
+UNITS_PER_DOMAIN: Final = 4
+"""As many for each domain there is, and"""
+CALLS_PER_UNIT: Final = 64
+"""one for so many calls that have begun: both are copied."""
+SNAPSHOTS: Final = 48
+"""Copies kept; the older, the farther apart."""
+RECENT: Final = 16
+"""Copies that are not thinned out."""
+READ_AT_ONCE: Final = 1024
+"""Events between two looks at the clock."""
 
 
 @dataclass(slots=True)
@@ -68,28 +60,32 @@ class OutOfBudgetError(Exception):
     """The time is over."""
 
 
-def calls_of(events: Iterable[Event], names: Sequence[str]) -> tuple[list[Call], list[Moment]]:
-    """Histories as calls and moments. EvidenceError for what is no history."""
+def calls_of(
+    events: Iterable[Event], names: Sequence[str], spent: Callable[[], bool]
+) -> tuple[list[Call], list[Moment]]:
+    """Histories as calls and moments. EvidenceError for what is no history, OutOfBudgetError once `spent`."""
     calls: list[Call] = []
     moments: list[Moment] = []
     open_calls: dict[tuple[tuple[int, int], int], int] = {}
-    for event in events:
+    for number, event in enumerate(events):
+        if number % READ_AT_ONCE == 0 and spent():
+            raise OutOfBudgetError
         if event.kind == INVOKED:
             open_calls[event.speaker, event.seq] = len(calls)
             moments.append(Moment(True, len(calls)))
             calls.append(Call(Caller(*event.speaker), event.content))
             continue
-        number = open_calls.pop((event.speaker, event.seq), None)
-        if number is None:
+        call = open_calls.pop((event.speaker, event.seq), None)
+        if call is None:
             raise EvidenceError(_fault(event, names, "returns, but was not invoked"))
         if isinstance(event.content, str):
             if event.content not in INDEFINITE:
-                calls[number].requests = ()  # refused by the wire: it had no effect
+                calls[call].requests = ()  # refused by the wire: it had no effect
             continue
-        calls[number].answers = tuple(int(answer[0]) for answer in event.content)
-        if len(calls[number].answers or ()) != len(calls[number].requests):
+        calls[call].answers = tuple(int(answer[0]) for answer in event.content)
+        if len(calls[call].answers or ()) != len(calls[call].requests):
             raise EvidenceError(_fault(event, names, "has another number of answers than of requests"))
-        moments.append(Moment(False, number))
+        moments.append(Moment(False, call))
     return calls, moments
 
 
@@ -132,6 +128,8 @@ class _Frame:
     options: list[int]
     """Calls to go on with, the best last."""
     key: Any = None
+    widened: bool = False
+    """`options` have held more than the call that returns."""
 
 
 @dataclass(slots=True)
@@ -169,20 +167,8 @@ class _Search:
         self._snapshots: list[tuple[int, Host, dict[int, int]]] = [(0, new_host(), {})]
         self._state = self._restored()
         self._dead: set[Any] = set()
-        self._opened = self._open_at()
+        self._open = OpenCalls(calls, moments)
         self.units = self.dead_ends = self.farthest = 0
-
-    def _open_at(self) -> list[tuple[int, ...]]:
-        """The calls invoked and not returned, for each moment."""
-        now: dict[int, None] = {}
-        opened: list[tuple[int, ...]] = []
-        for one in self._moments:
-            if one.invoked and self._calls[one.call].requests:
-                now[one.call] = None
-            opened.append(tuple(now))
-            if not one.invoked:
-                now.pop(one.call, None)
-        return opened
 
     def run(self) -> bool:
         """True: an order was found. False: there is none."""
@@ -196,7 +182,8 @@ class _Search:
             if key is not None and key in self._dead:
                 frame = None
             else:
-                frame = _Frame(len(self._schedule), moment, self._options(moment), key)
+                # The returning call is tried first, and nearly always does.
+                frame = _Frame(len(self._schedule), moment, [self._moments[moment].call], key)
                 frames.append(frame)
             turned = self._go_on(frames, frame)
             if turned is None:
@@ -207,9 +194,12 @@ class _Search:
         """Carry the next option out; turn back as long as there is none. None: nothing is left to try."""
         while frames:
             frame = frames[-1]
-            while frame.options:
+            while frame.options or not frame.widened:
                 if len(self._schedule) != frame.done:
                     self._back_to(frame.done)
+                if not frame.options:
+                    frame.options, frame.widened = self._others(frame.moment), True
+                    continue
                 if self._carry_out(frame.options.pop()):
                     return frame.moment
                 self.dead_ends += 1
@@ -233,12 +223,12 @@ class _Search:
     def _is_over(self, call: int) -> bool:
         return self._state.finished.get(call, 0) == len(self._calls[call].requests)
 
-    def _options(self, moment: int) -> list[int]:
-        """The returning call is tried first, then the others in order of invocation, unanswered ones last."""
+    def _others(self, moment: int) -> list[int]:
+        """The open calls beside the returning one, the first invoked last, the unanswered ones in front."""
         wanted = self._moments[moment].call
-        others = [one for one in self._opened[moment] if one != wanted and not self._is_over(one)]
+        others = [one for one in self._open.at(moment) if one != wanted and not self._is_over(one)]
         others.sort(key=lambda one: (self._calls[one].answers is None, one), reverse=True)
-        return [*others, wanted]
+        return others
 
     # ---- carrying out
 
@@ -274,9 +264,13 @@ class _Search:
         return True
 
     def _keep(self) -> None:
-        if len(self._schedule) - self._snapshots[-1][0] >= SNAPSHOT_EVERY and not self._state.running:
-            host = copy.deepcopy(self._state.machine.host)
-            self._snapshots.append((len(self._schedule), host, dict(self._state.finished)))
+        host, finished = self._state.machine.host, self._state.finished
+        copied = UNITS_PER_DOMAIN * len(host.domids) + len(finished) // CALLS_PER_UNIT
+        far = len(self._schedule) - self._snapshots[-1][0] >= max(SNAPSHOT_EVERY, copied)
+        if far and not self._state.running:
+            self._snapshots.append((len(self._schedule), copy.deepcopy(host), dict(finished)))
+            if len(self._snapshots) > SNAPSHOTS:
+                del self._snapshots[1:-RECENT:2]
 
     def _back_to(self, length: int) -> None:
         again = self._schedule[:length]
@@ -295,8 +289,7 @@ class _Search:
     def _key(self, moment: int) -> Any:
         """Two histories that lead to the same key have the same future."""
         state = self._state
-        opened = self._opened[moment]
-        positions = tuple((one, state.position(one)) for one in opened)
+        positions = tuple((one, state.position(one)) for one in self._open.at(moment))
         return moment, positions, state.machine.host.future()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from hypervisor.core.host import Host, new_host
 from hypervisor.core.releases import RELEASES
 from hypervisor.journal import JournalReader
 from hypervisor.streams import JournalError
-from launch.check.black_box import BlackBox, calls_of, search
+from launch.check.black_box import BlackBox, OutOfBudgetError, calls_of, search
 from launch.check.finding import EvidenceError, UnknownError
 from launch.check.histories import Histories
 from launch.check.host import JOURNAL
@@ -88,17 +89,20 @@ def search_run_folder(run: Path, budget: float) -> RunBlackBox:
 
 def _one(run: Path, folder: Path, budget: float) -> HostBlackBox:
     name = folder.name if folder == run else str(folder.relative_to(run))
+    ends = time.perf_counter() + budget
     try:
         boot = _boot(folder)
         with Histories(folder) as histories:
-            calls, moments = calls_of(histories.events(), histories.names)
+            calls, moments = calls_of(histories.events(), histories.names, lambda: time.perf_counter() > ends)
         if not calls:
             raise UnknownError("no history: nothing to explain")
     except EvidenceError as error:
         return HostBlackBox(name, None, str(error), Verdict.INVALID)
     except UnknownError as error:
         return HostBlackBox(name, None, str(error))
-    found = search(calls, moments, boot, budget)
+    except OutOfBudgetError:
+        return HostBlackBox(name, None, "the budget was spent before all histories were read: raise --budget")
+    found = search(calls, moments, boot, ends - time.perf_counter())
     return HostBlackBox(name, found, "", found.verdict)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -14,10 +15,12 @@ from hypervisor.core.host import Host, HostConfig, new_host
 from hypervisor.core.machine import Machine, Operation
 from hypervisor.core.releases import release
 from hypervisor.core.steps import Caller
-from hypervisor.public.domctl import CreateDomain, MaxMem, UnpauseDomain
+from hypervisor.public.domctl import CreateDomain, MaxMem, Physinfo, UnpauseDomain
 from hypervisor.public.memory import ClaimPages, IncreaseReservation
 from hypervisor.public.requests import Request
-from launch.check.black_box import BlackBox, Call, Moment, search
+from launch.check.black_box import BlackBox, OutOfBudgetError, calls_of, search
+from launch.check.histories import INVOKED, Event
+from launch.check.open_calls import Call, Moment, OpenCalls
 from launch.check.report import Verdict
 from tests.launch.cluster_runs import claimlab
 from tests.launch.test_compare import TINY
@@ -178,3 +181,47 @@ def test_a_real_run_is_explained_without_its_commits(tmp_path: Path) -> None:
     for path in bare.rglob("*.history"):
         path.unlink()
     assert claimlab("check", bare, "--black-box").returncode == 2
+
+
+def test_open_calls_are_known_wherever_one_turns_back_to() -> None:
+    """Going back and forth gives for each moment what counting from the beginning gives."""
+    dice, calls, moments, under_way = Random(5), list[Call](), list[Moment](), list[int]()
+    for _ in range(200):
+        if under_way and dice.random() < 0.5:
+            moments.append(Moment(False, under_way.pop(dice.randrange(len(under_way)))))
+        else:
+            moments.append(Moment(True, len(calls)))
+            refused = dice.random() < 0.1
+            under_way += [] if refused else [len(calls)]
+            calls.append(Call(DOM0, () if refused else (Physinfo(),)))
+    open_calls = OpenCalls(calls, moments)
+    for _ in range(300):
+        asked = dice.randrange(len(moments))
+        begun = {one.call for one in moments[: asked + 1] if one.invoked and calls[one.call].requests}
+        returned = {one.call for one in moments[:asked] if not one.invoked}
+        assert open_calls.at(asked) == sorted(begun - returned)
+
+
+def test_what_a_search_keeps_does_not_grow_with_callers_times_calls() -> None:
+    """Two thousand callers with a call open, as many calls beside them: a few MiB, not their product."""
+    history = History()
+    for caller in range(2_000):
+        history.call(Caller(0, 2 + caller), Physinfo())
+    for _ in range(2_000):
+        history.back(history.call(DOM0, Physinfo()), 0)
+    tracemalloc.start()
+    try:
+        found = history.search(600.0)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (found.verdict, found.dead_ends) == (Verdict.VALID, 0)
+    assert peak < 24 << 20
+
+
+def test_the_budget_holds_while_histories_are_read() -> None:
+    """Reading takes time as well: once it is spent nothing is known."""
+    with pytest.raises(OutOfBudgetError):
+        calls_of(
+            (Event(0, INVOKED, 0, 1, (0, 1), 1, (Physinfo(),)) for _ in range(9)), ("one",), lambda: True
+        )
