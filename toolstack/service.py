@@ -5,11 +5,10 @@ The scheme decides; everything else is the same for all of them, so that they di
 
 from __future__ import annotations
 
-import traceback
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
+from typing import cast
 
 import msgspec
 
@@ -25,7 +24,6 @@ from hypervisor.public.domctl import (
 )
 from hypervisor.public.errors import Errno, errno_name
 from hypervisor.public.orders import (
-    RAISED,
     WAITED_FOR,
     DestroyOrder,
     Dismiss,
@@ -46,6 +44,7 @@ from hypervisor.public.xenstore import (
     memory_target_path,
     static_max_path,
 )
+from toolstack.blame import raised
 from toolstack.builder.build import Build, BuildFailedError, is_hvm
 from toolstack.interface import CountingWorld, Launch, LaunchRefusedError, Scheme
 from toolstack.need import max_mem_kib, paging_pool
@@ -99,15 +98,15 @@ class Service:
         notes = {"hypercalls beside the launches": self._daemon_world.hypercalls}
         try:
             notes |= msgspec.to_builtins(self._scheme.notes())
-        except Exception:  # a plug-in may raise or return anything
-            self._leftovers.append(f"the scheme's notes: {_last_frames()}")
+        except Exception as error:  # a plug-in may raise or return anything
+            self._leftovers.append(f"the scheme's notes: {raised(error, __file__)}")
         return Farewell(tuple(self._leftovers), {name: told for name, told in notes.items() if told})
 
     async def _serve_scheme(self) -> None:
         try:
             await self._scheme.serve(self._daemon_world)
-        except Exception:  # a plug-in may raise anything; the launches go on without its daemon
-            self._leftovers.append(f"the scheme's daemon: {_last_frames()}")
+        except Exception as error:  # a plug-in may raise anything; the launches go on without its daemon
+            self._leftovers.append(f"the scheme's daemon: {raised(error, __file__)}")
 
     async def _wind_down(self) -> None:
         """Launches first, then the daemon they may lean on."""
@@ -174,8 +173,8 @@ class _OneLaunch:
             await self._undone()
             self._say(Stage.DISMISSED, self._world.last_commit, reason, known)
             raise
-        except Exception:  # a plug-in may raise anything; the other launches go on
-            await self._fail(self._world.last_commit, _last_frames())
+        except Exception as error:  # a plug-in may raise anything; the other launches go on
+            await self._fail(self._world.last_commit, raised(error, __file__))
 
     def _cut_short(self) -> str:
         """Where it stood when it was dismissed: a scheme that never answers is named by this."""
@@ -290,18 +289,18 @@ class _OneLaunch:
 
     async def _guarded_release(self) -> str:
         try:
-            await self._counted(self._scheme.release(self._launch))
-        except Exception:  # a plug-in may raise anything
-            return _last_frames()
+            await self._counted("release", self._scheme.release(self._launch))
+        except Exception as error:  # a plug-in may raise anything
+            return raised(error, __file__)
         return ""
 
-    async def _decided(self, part: str, body: Coroutine[Any, Any, object]) -> bool:
+    async def _decided(self, part: str, body: object) -> bool:
         """A part of the decision, which begins with its first sample. TypeError for a plug-in's nonsense."""
         launch, world = self._launch, self._world
         world.first_commit = 0
         self._waiting_for = (part, world.now())
         try:
-            answer = await self._counted(body)
+            answer = await self._counted(part, body)
         finally:
             launch.sampled = launch.sampled or world.first_commit
         self._waiting_for = None
@@ -309,10 +308,12 @@ class _OneLaunch:
             raise TypeError(f"{part} answered {answer!r}: True admits, False or None does not yet")
         return bool(answer)
 
-    async def _counted(self, body: Coroutine[Any, Any, object]) -> object:
+    async def _counted(self, part: str, body: object) -> object:
+        if not isinstance(body, Awaitable):
+            raise TypeError(f"{part} answered {body!r} at once: write it as async def")
         before = self._world.hypercalls
         try:
-            return await body
+            return await cast("Awaitable[object]", body)
         finally:
             self._launch.admission_hypercalls += self._world.hypercalls - before
 
@@ -356,7 +357,3 @@ async def removed(world: World | CountingWorld, domid: DomId, leftovers: list[st
         leftovers.append(f"domain {domid}: not destroyed for sure: {error}")
         return False
     return True
-
-
-def _last_frames() -> str:
-    return f"{RAISED}: {' '.join(traceback.format_exc(limit=-3).split())}"

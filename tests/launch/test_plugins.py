@@ -100,13 +100,19 @@ class Raises(Scheme):
         raise ZeroDivisionError("a fault of its own")
 
 
+FAULT = 'ZeroDivisionError("a fault of its own")'
+
+
 def test_a_plug_in_that_raises_is_named(tmp_path: Path) -> None:
     """Its launches count as refused, the summary names the fault, the run goes on to its end."""
     plugins = Plugins({"raises": Raises})
     report = run_with(tmp_path, plugins, 'schemes=["raises", "claim"]', over=refused("raises"))
     assert report.summary.schemes["raises"].refused == 4
     assert report.summary.schemes["claim"].failed_late == 0
-    assert any("raises: the scheme raised" in line and "a fault of its own" in line for line in report.notes)
+    (note,) = [line for line in report.notes if line.startswith("raises: the scheme raised: ")]
+    place = f"in admit_before_create: raise {FAULT}"
+    assert note.partition("raised: ")[2].startswith("ZeroDivisionError: a fault of its own; at ")
+    assert note.endswith(place) and note.count("; at ") == 1 and "service.py" not in note
 
 
 class Hangs(Scheme):

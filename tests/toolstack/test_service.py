@@ -256,3 +256,20 @@ def test_a_host_too_full_for_a_domain_refuses_before_admission() -> None:
     assert lab.last(order).reason == "ENOMEM from SetPagingMempoolSize"
     assert lab.domids == [1]
     assert lab.last(order).pages_populated == 0
+
+
+class Plain(Naive):
+    """A plug-in whose author forgot a word."""
+
+    def admit_before_create(self, launch: Launch) -> bool:  # type: ignore[override]
+        return True
+
+
+def test_a_scheme_that_answers_at_once_is_told_the_word_that_it_lacks() -> None:
+    """A plain method where a coroutine is wanted is named, with what it answered and the cure."""
+    lab = VirtualToolstack(Plain({}))
+    order = lab.order()
+    lab.run()
+    assert lab.last(order).stage is Stage.REFUSED
+    said = "TypeError: admit_before_create answered True at once: write it as async def"
+    assert lab.last(order).reason == f"the scheme raised: {said}"
