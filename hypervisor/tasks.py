@@ -48,10 +48,11 @@ class Future(Generic[T]):
             raise RuntimeError("a future gets one result only")
         self._done = True
         self._value = value
-        wake = self._loop.call_soon
-        for task in self._waiters:
-            wake(task.advance)
-        self._waiters = ()
+        if self._waiters:
+            wake = self._loop.call_soon
+            for task in self._waiters:
+                wake(task.advance)
+            self._waiters = ()
 
     def set_exception(self, error: BaseException) -> None:
         """Raise `error` in everyone who awaits it, now or later."""
@@ -161,6 +162,8 @@ class Loop:
 
     def __init__(self) -> None:
         self._ready: deque[Callable[[], None]] = deque()
+        self.call_soon: Callable[[Callable[[], None]], None] = self._ready.append
+        """Run a callback after everything that is ready now."""
         self._timers: list[tuple[Seconds, int, Callable[[], None]]] = []
         self._sequence = 0
         self._live: dict[Task[Any], None] = {}  # in order of creation: a dict, because sets have none
@@ -177,10 +180,6 @@ class Loop:
     def future(self) -> Future[Any]:
         """A new, empty future."""
         return Future(self)
-
-    def call_soon(self, callback: Callable[[], None]) -> None:
-        """Run `callback` after everything that is ready now."""
-        self._ready.append(callback)
 
     def call_at(self, when: Seconds, callback: Callable[[], None]) -> None:
         """Run `callback` in the first `run_ready` whose `now` is at least `when`."""

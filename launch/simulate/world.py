@@ -220,12 +220,13 @@ class Simulator:
         self._waiting.append(operation)
 
     def _submit(self, call: SimCall) -> None:
-        if len(call.replies) == len(call.requests):
+        done, caller = len(call.replies), call.world.caller
+        if done == len(call.requests):
             self._finish(call)
-        elif not is_alive(self.machine, call.world.caller):
+        elif not is_alive(self.machine, caller):
             self._refuse(call, "the domain is dying or dead")
         else:
-            operation = self.machine.submit(call.world.caller, call.requests[len(call.replies)])
+            operation = self.machine.submit(caller, call.requests[done])
             self._calls[operation.number] = call
             self._waiting.append(operation)
 
@@ -235,6 +236,8 @@ class Simulator:
             self._submit(call)
         elif self.link_delay or not call.world.listens:
             self._finish(call)
+        elif call.single and self._history is None:
+            call.future.set_result(reply)  # `delivered` in short
         else:
             self.delivered(call, None)
 
@@ -252,9 +255,6 @@ class Simulator:
 
     def delivered(self, call: SimCall, error: RefusedByWireError | IndefiniteError | None) -> None:
         """The party knows how its call ended: with its replies, or not."""
-        if self._history is None and error is None and call.single:
-            call.future.set_result(call.replies[0])  # in short what follows
-            return
         replies = tuple(call.replies)
         if self._history is not None:
             caller = call.world.caller
