@@ -5,7 +5,7 @@ from typing import assert_never
 from hypervisor.core.decrease import lookup_page
 from hypervisor.core.host import Host
 from hypervisor.core.steps import Caller, Part, Result, Steps
-from hypervisor.core.tmem.content import Page, Pool
+from hypervisor.core.tmem.content import Client, Page, Pool
 from hypervisor.core.tmem.memory import tmem_step
 from hypervisor.core.tmem.pools import create_client, destroy_pool, new_pool
 from hypervisor.core.tmem.put import put_page
@@ -51,24 +51,27 @@ def _carry_out(host: Host, tmem: Tmem, caller: Caller, request: TmemOp) -> Resul
     domain = host.find(caller.domid)
     if domain is None or domain.is_dying:
         return Result(-Errno.ENODEV)
-    if isinstance(request, TmemOther) and request.cmd in (_CONTROL, _AUTH, _RESTORE_NEW):
+    if type(request) is TmemOther and request.cmd in (_CONTROL, _AUTH, _RESTORE_NEW):
         return Result(-Errno.EOPNOTSUPP)  # since 4.7 these are sysctl 24 (T6)
     client = tmem.clients.get(caller.domid) or create_client(host, caller.domid)
     if client is None:
         return Result(-Errno.ENOMEM)
     match request:
+        # Nearly all requests are these, and a struct's class that does not match takes 0.1 us to say so.
+        case TmemGetPage() | TmemPutPage():
+            return _on_pool(host, caller, client, request)
         case TmemNewPool():
             return new_pool(host, client, request.flags, request.uuid)
         case TmemDestroyPool():
             return Result(destroy_pool(host, client, request.pool_id))
         case _:
-            pool = client.pools[request.pool_id] if 0 <= request.pool_id < len(client.pools) else None
-            if pool is None:
-                return Result(-Errno.ENODEV)
-            return _on_pool(host, caller, pool, request)
+            return _on_pool(host, caller, client, request)
 
 
-def _on_pool(host: Host, caller: Caller, pool: Pool, request: PageOp) -> Result | Part[int]:
+def _on_pool(host: Host, caller: Caller, client: Client, request: PageOp) -> Result | Part[int]:
+    pool = client.pools[request.pool_id] if 0 <= request.pool_id < len(client.pools) else None
+    if pool is None:
+        return Result(-Errno.ENODEV)
     match request:
         case TmemGetPage():
             return _get(host, caller, pool, request)
