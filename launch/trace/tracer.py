@@ -121,7 +121,7 @@ class Tracer:
     def _end(self, done: Done, drawn: _Open, time: float) -> None:
         result, one = done.result, done.one.operation
         assert result.reply is not None
-        args = {"answer": answer(one.request, result.reply), "commit": result.commit}
+        args = {"answer": answer(one.request, result.reply), "last_commit": result.commit}
         if drawn.refused:
             args["refused"] = drawn.refused
         self.events.append(end(drawn.track, time + WIDTH, args))
