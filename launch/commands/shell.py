@@ -18,7 +18,7 @@ from launch.errors import UsageError
 from launch.live.attach import attach
 from launch.live.shell.answer import CommandFailedError, Shown
 from launch.live.shell.loop import Shell
-from launch.live.shell.table import carry_out
+from launch.live.shell.table import carry_out, summaries
 
 TargetArgument = Annotated[
     str | None,
@@ -67,7 +67,8 @@ def _one_shot(control: Control, line: str, json: bool) -> None:
     if not line.strip():
         raise UsageError('-c "": nothing to do: name a command, -c list')
     try:
-        _printer(json)(carry_out(control, line))
+        help_only = line.split(maxsplit=1)[0] == "help"
+        _printer(json)(Shown(tuple(summaries())) if help_only else carry_out(control, line))
     except CommandFailedError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(1) from error

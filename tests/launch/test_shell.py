@@ -125,8 +125,15 @@ def test_tmem(served: Served) -> None:
     served.do("tmem-thaw -a")
     assert served.do("tmem-freeable").lines == ("0",)
     served.do("create name=t memory=4 type=pv")
-    assert "tmem freeze: EPERM" in served.fails("tmem-freeze t")
+    assert served.fails("tmem-freeze t") == "tmem-freeze: the domain does not use tmem (EPERM)"
     served.do("destroy t")
+
+
+def test_where_there_is_no_tmem() -> None:
+    """A release without tmem says which ones have it."""
+    with serving(*HOST, "--set", "release=4.17") as (folder, told):
+        text = Served(folder, told).fails("tmem-list -a")
+    assert text == "tmem-list: no tmem here: releases 4.3 and 4.12 have it (ENOSYS)"
 
 
 def test_sharing(served: Served) -> None:
@@ -140,6 +147,7 @@ BAD = [
     ("list nobody", "nobody is an invalid domain identifier (ESRCH)"),
     ("destroy 99", "ESRCH"),
     ("destroy 0", "Cannot destroy privileged domain 0"),
+    ("pause 0", "domain 0 runs the toolstacks and cannot be paused"),
     ("destroy", "wants one DOMAIN"),
     ("mem-set 0", "wants DOMAIN and MEM"),
     ("mem-max 0 much", "no amount of memory"),
@@ -172,6 +180,7 @@ def test_one_shot_and_prompt(served: Served) -> None:
     assert "Domain-0" in done.stdout and "free_memory" in done.stdout
     told = claimlab("shell", served.folder, "--json", "-c", "list")
     assert json.loads(told.stdout)["domains"][0]["name"] == "Domain-0"
+    assert "mem-set DOMAIN MEM" in claimlab("shell", served.folder, "-c", "help").stdout
     failed = claimlab("shell", served.folder, "-c", "destroy 99")
     assert (failed.returncode, failed.stdout) == (1, "")
     assert failed.stderr == "destroy: 99 is an invalid domain identifier (ESRCH)\n"

@@ -130,13 +130,13 @@ async def destroy(world: World, arguments: Sequence[str]) -> Shown:
 
 async def pause(world: World, arguments: Sequence[str]) -> Shown:
     """pause DOMAIN: its vcpus run no more, and its hypercalls wait."""
-    await must(world, PauseDomain(await _one(world, arguments)), "pausedomain")
+    await must(world, PauseDomain(await _guest(world, arguments)), "pausedomain")
     return DONE
 
 
 async def unpause(world: World, arguments: Sequence[str]) -> Shown:
     """unpause DOMAIN: takes one pause away."""
-    await must(world, UnpauseDomain(await _one(world, arguments)), "unpausedomain")
+    await must(world, UnpauseDomain(await _guest(world, arguments)), "unpausedomain")
     return DONE
 
 
@@ -144,3 +144,10 @@ async def _one(world: World, arguments: Sequence[str]) -> DomId:
     if len(arguments) != 1:
         raise CommandFailedError("wants one DOMAIN (EINVAL)")
     return (await find(world, arguments[0])).domid
+
+
+async def _guest(world: World, arguments: Sequence[str]) -> DomId:
+    domid = await _one(world, arguments)
+    if domid == DOMID_DOM0:
+        raise CommandFailedError("domain 0 runs the toolstacks and cannot be paused (EINVAL)")
+    return domid
