@@ -37,6 +37,8 @@ class SteeredHost:
         self._notes = notes
         self._stopped: list[Member] = []
         self._since = 0
+        self._warned: Member | None = None
+        """Whose death was asked for once."""
 
     def stand_still(self) -> None:
         """Stop whoever runs. Emulated time stands from the moment at which the last one has stopped."""
@@ -64,6 +66,7 @@ class SteeredHost:
         member = self._guests.get((domid, incarnation))
         if member is None or not member.alive:
             return _nobody(domid)
+        self._warned = None
         held = state_of(member) == STOPPED and member not in self._stopped
         if held and self._since:
             self._stopped.append(member)  # it goes on with the others
@@ -71,15 +74,35 @@ class SteeredHost:
             self._stopped.remove(member)
         else:
             self._crew.signal(member, signal.SIGCONT if held else signal.SIGSTOP)
-        return self._note(f"{member.role} (domain {domid}) {'goes on' if held else 'held'} by hand")
+        return self._note(f"{member.role} ({self._whose(member)}) {'goes on' if held else 'held'} by hand")
 
     def kill(self, domid: int, incarnation: int) -> str:
-        """Kill a guest's process; its domain stays, as in life."""
+        """Kill a guest's process; its domain stays, as in life.
+
+        One that carries other guests too is killed when that is asked for twice in a row: the first answer
+        says whom it would hit.
+        """
         member = self._guests.get((domid, incarnation))
         if member is None or not member.alive:
             return _nobody(domid)
+        whose = self._whose(member)
+        if len(self._domains(member)) > 1 and self._warned is not member:
+            self._warned = member
+            return f"{member.role} carries {whose}: ask again to kill them all"
+        self._warned = None
         self._crew.kill(member)
-        return self._note(f"{member.role} (domain {domid}) killed by hand")
+        return self._note(f"{member.role} ({whose}) killed by hand")
+
+    def _domains(self, member: Member) -> list[int]:
+        return sorted(domid for (domid, _), one in self._guests.items() if one is member)
+
+    def _whose(self, member: Member) -> str:
+        first, *more = self._domains(member)
+        if not more:
+            return f"domain {first}"
+        return f"domains {', '.join(map(str, (first, *more[:2])))}" + (
+            f" and {len(more) - 2} more" if len(more) > 2 else ""
+        )
 
     def _note(self, text: str) -> str:
         self._notes.append(text)

@@ -20,7 +20,9 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 
 from hypervisor.public.observation import DomainSnapshot, Snapshot
+from launch.cluster.crew import Crew
 from launch.cluster.run import run_scenario
+from launch.cluster.steered import SteeredHost
 from launch.live.app import Guests, LiveApp
 from launch.live.pictures import CLAIMED, FREE, USED, memory_bar
 from launch.live.steering import Steering
@@ -208,6 +210,24 @@ def test_the_view_steers_a_run(tmp_path: Path) -> None:
     assert any("killed by hand" in note for note in report.notes)
     assert any("held by hand" in note for note in report.notes)
     assert still_there(attended.results.path) == []
+
+
+def test_a_process_of_several_guests_is_killed_when_that_is_asked_for_twice(tmp_path: Path) -> None:
+    """The first kill only says whom it would hit; it is done if the next command asks for it again."""
+    notes: list[str] = []
+    with Crew(tmp_path, lambda _role, _pid: None) as crew:
+        shared = crew.start("guests 1 to 4", time.sleep, 600)
+        alone = crew.start("guest 5", time.sleep, 600)
+        guests = {**{(domid, domid): shared for domid in range(1, 5)}, (5, 5): alone}
+        host = SteeredHost("host0", crew, crew.shared_epoch(), guests, notes)
+        warning = "guests 1 to 4 carries domains 1, 2, 3 and 1 more: ask again to kill them all"
+        assert host.kill(2, 2) == warning and shared.alive
+        assert host.hold(3, 3) == "guests 1 to 4 (domains 1, 2, 3 and 1 more) held by hand"
+        assert host.kill(2, 2) == warning and shared.alive
+        assert host.kill(4, 4) == "guests 1 to 4 (domains 1, 2, 3 and 1 more) killed by hand"
+        assert not shared.alive and alone.alive
+        assert host.kill(5, 5) == "guest 5 (domain 5) killed by hand" and not alone.alive
+    assert len(notes) == 3
 
 
 def test_without_a_terminal_lines_are_printed(tmp_path: Path) -> None:

@@ -58,9 +58,9 @@ def test_the_trace_keeps_the_format(run: Path) -> None:
 
 
 def test_every_begin_has_its_end_and_times_are_monotone(events: list[Event]) -> None:
-    """On each track times never fall, ends never outnumber begins, none is left open, and none hides the other.
+    """On each track times never fall, ends do not outnumber begins, none is left open or hides another.
 
-    Viewers merge the args of both: chrome://tracing drops a begin's that its end has too, with a warning each.
+    Viewers merge the args of both: chrome://tracing drops a begin's that its end has too, with a warning.
     """
     for track in tracks(events):
         times = [one["ts"] for one in track]
