@@ -66,7 +66,8 @@ def reproduce(
     limit = read_budget(budget)
     found = witnesses(judge_run_folder(run, os.cpu_count() or 1, tell), run)
     if witness > max(len(found), 1):
-        raise UsageError(f"--witness {witness}: there are {len(found)}; --list shows them")
+        cure = f"name one from 1 to {len(found)}, --list shows them" if found else "this run has none at all"
+        raise UsageError(f"--witness {witness}: {cure}")
     if list_ or not found:
         _list(found, json)
         return

@@ -124,6 +124,6 @@ class Report:
 def list_lines(found: Sequence[Witness]) -> Iterator[str]:
     """One line each, by number."""
     if not found:
-        yield "the judge found nobody wronged, and no window in which anything moved: nothing to reproduce"
+        yield "no late failure, false grant, false refusal or window that moved: nothing to reproduce"
     for number, one in enumerate(found, 1):
         yield f"{number:>4}  {one.kind}: {one.about}"

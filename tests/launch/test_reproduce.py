@@ -140,6 +140,10 @@ def test_nobody_wronged(tmp_path: Path) -> None:
     assert claimlab("simulate", write_scenario(tmp_path, CALM), "--out", run).returncode == 0
     done = claimlab("reproduce", run, "--json")
     assert (done.returncode, json.loads(done.stdout)) == (0, {"witnesses": []})
+    listed = claimlab("reproduce", run, "--list")
+    assert listed.stdout.startswith("no late failure, false grant, false refusal or window")
+    beyond = claimlab("reproduce", run, "--witness", "2")
+    assert beyond.returncode == 2 and beyond.stderr.endswith("--witness 2: this run has none at all\n")
 
 
 @pytest.mark.parametrize(
