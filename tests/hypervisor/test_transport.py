@@ -139,14 +139,14 @@ def test_what_arrives_while_others_are_sent_to_is_not_overlooked(server: Server,
     ((routing, _),) = arrivals(server, 1)
     descriptor = server.descriptor("guests")
     for number in range(20):
-        assert not server.wait(0), "nothing is left behind"
+        while server.wait(0):  # what wakes it need not be a message
+            assert not server.drain("guests"), "nothing is left behind"
         one.send([b"%d" % number])
         while not select.select([descriptor], (), (), 0)[0]:
             pass  # until it has come
         while select.select([descriptor], (), (), 0)[0]:
             server.send("guests", routing, b"x")
-        assert server.wait(10_000) == ["guests"]
-        assert [frame for _, frame in server.drain("guests")] == [b"%d" % number]
+        assert [frame for _, frame in arrivals(server, 1)] == [b"%d" % number]
 
 
 def test_a_wait_ends_between_two_milliseconds(server: Server, client: Client) -> None:
@@ -154,11 +154,17 @@ def test_a_wait_ends_between_two_milliseconds(server: Server, client: Client) ->
     dealer = client.connect(server.endpoints["guests"])
     dealer.send([b"hello"])
     ((routing, _),) = arrivals(server, 1)
-    took = 0.0
-    while not 0.0003 <= took < 0.001:  # now and then the machine is quick enough, and nothing else wakes us
+    slept: list[float] = []
+    for _ in range(5000):  # until the machine is quick enough once, and nothing else wakes us
         begun = time.monotonic()
         assert not client.wait(0.3)
-        took = time.monotonic() - begun
+        waited = time.monotonic()
+        if 0.0003 <= waited - begun < 0.001:
+            break
+        time.sleep(0.0003)
+        slept.append(time.monotonic() - waited)
+    else:
+        assert min(slept) >= 0.001, "this machine can wait for less than a millisecond"
     server.send("guests", routing, b"word")
     while not client.wait(0.9):
         pass
