@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as codec
+from time import monotonic
 from typing import Annotated
 
 import typer
@@ -60,7 +61,8 @@ def explore(
     found = search(blueprint, chosen.scheduler, limit, to_the_end=all_, kept=chosen.kept)
     if replayed is not None and replayed.replay is not None:
         ensure_taken(replayed.replay, replayed.turns, to_the_end=found.verdict == "exhausted")
-    shown = None if found.finding is None else _shown(blueprint, found.finding, replayed is not None)
+    ends = None if limit.seconds is None else monotonic() + limit.seconds
+    shown = None if found.finding is None else _shown(blueprint, found.finding, replayed is not None, ends)
     report = Report(wanted, chosen.name, found, shown, replayed=replayed is not None)
     if json:
         print(codec.dumps(report.as_json(), indent=2))
@@ -69,12 +71,12 @@ def explore(
     raise typer.Exit(report.exit_code)
 
 
-def _shown(blueprint: Blueprint, finding: Finding, replayed: bool) -> Shown:
-    """A replay is shown as it is, everything else made small first."""
+def _shown(blueprint: Blueprint, finding: Finding, replayed: bool, ends: float | None) -> Shown:
+    """A replay is shown as it is, everything else made small first, or smaller until then."""
     found_as = written(finding.turns, finding.kept)
     if replayed:
         return Shown(finding, interleaving(blueprint, finding.turns, finding.kept), found_as, 0)
-    shrinker = Shrinker(blueprint)
+    shrinker = Shrinker(blueprint, lambda: ends is not None and monotonic() > ends)
     small = shrinker.shrink(finding)
     return Shown(small, interleaving(blueprint, small.turns, small.kept), found_as, shrinker.replays)
 

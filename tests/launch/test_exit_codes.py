@@ -44,10 +44,10 @@ def test_valid_invalid_and_unknown(calm: Path, refused: Path, capfd: pytest.Capt
         return number
 
     assert [code("check", calm), code("judge", calm), code("reproduce", calm)] == [0, 0, 0]
-    assert code("explore", "claim-two-domains", "--set", "release=4.22") == 0
+    assert code("explore", "claim-two-domains", "--set", "release=4.22", "--budget", "5000") == 0
     # A judge that finds somebody wronged has judged well.
     assert [code("judge", refused), code("reproduce", refused)] == [0, 1]
-    assert code("explore", "toctou") == 1
+    assert code("explore", "toctou", "--budget", "5000") == 1
     assert code("explore", "claim-two-domains", "--set", "release=4.22", "--budget", "1") == 2
     for arguments in (
         ("check", MISSING),

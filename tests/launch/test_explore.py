@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 from typing import Any
 
 import pytest
 
 from launch.cli import main
+from launch.commands import explore
 from launch.errors import UsageError
 from launch.explore.blueprint import Blueprint
 from launch.explore.execution import Execution
@@ -22,7 +24,8 @@ SCHEDULERS = ("exhaustive", "random", "pct")
 
 def explored(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, Any]]:
     """Exit code and JSON document of a search."""
-    code = main(["explore", *arguments, "--json"])
+    budget = () if {"--budget", "--schedule"} & {*arguments} else ("--budget", "5000")  # not of seconds
+    code = main(["explore", *arguments, *budget, "--json"])
     return code, json.loads(capsys.readouterr().out)
 
 
@@ -77,7 +80,7 @@ def test_a_spent_budget_is_neither_valid_nor_invalid(capsys: pytest.CaptureFixtu
 
 def test_table_says_who_did_what_and_how_to_repeat_it(capsys: pytest.CaptureFixture[str]) -> None:
     """The printed report has the interleaving, the replay command, and the speed of the search."""
-    assert main(["explore", "toctou", "--scheduler", "random"]) == 1
+    assert main(["explore", "toctou", "--scheduler", "random", "--budget", "5000"]) == 1
     printed = capsys.readouterr().out
     for text in ("a toolstack", "b guest", "became untrue", "replay: claimlab explore toctou", "schedules/s"):
         assert text in printed
@@ -139,6 +142,19 @@ def test_the_budget_ends_a_schedule_that_does_not(capsys: pytest.CaptureFixture[
     """Seconds are seconds also when a scheme goes on for ever within one schedule."""
     code, document = explored(capsys, "claim-race", "--scheme", f"{ODD}:Repeats", "--budget", "1s")
     assert (code, document["verdict"], document["schedules"]) == (2, "budget", 0)
+
+
+def test_a_budget_of_seconds_ends_the_shrinking_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was found is shown as small as it got: here no act could be left out in time."""
+    arguments = ("toctou", "--scheduler", "random", "--budget")
+    assert "/" in explored(capsys, *arguments, "5000")[1]["violation"]["schedule"]
+    clock = itertools.count(0, 1000)
+    monkeypatch.setattr(explore, "monotonic", lambda: next(clock))
+    code, document = explored(capsys, *arguments, "900s")
+    assert (code, "/" in document["violation"]["schedule"]) == (1, False)
+    assert document["violation"]["interleaving"][-1]["untrue"]
 
 
 @pytest.mark.parametrize("text", ["-", "a3.b.a2", "a+2.b", "a1.b2/a3.b", "b1/-"])
