@@ -45,7 +45,7 @@ from launch.service import service_told
 from toolstack.builder.build import BuildFailedError
 
 READY_SECONDS: Final = 60.0
-"""Real seconds for a party to come up."""
+"""Real seconds for a party to come up, and for the hypervisor to close its books."""
 
 FAULT_LOOK_MS: Final = 1
 """Longest real wait while faults are to come."""
@@ -381,7 +381,7 @@ class HostRun:
         self._result.leftovers = found
         self._ask(destroy_all)
         self._crew.dismiss(self._hypervisor)
-        self._crew.wait_for([self._hypervisor])
+        self._crew.wait_for([self._hypervisor], READY_SECONDS)
         failures = self._crew.failures()
         self._result.notes += [*failures, *self._book.notes()]
         stats = self._folder / "hypervisor.json"

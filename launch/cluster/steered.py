@@ -14,8 +14,8 @@ from launch.cluster.leftovers import Identified
 
 STOPPED: Final = "T"
 """State of a process in /proc/PID/stat that SIGSTOP has reached (proc(5))."""
-STOP_SECONDS: Final = 2.0
-"""Real seconds to wait for that; a process in the middle of disk I/O may take its time."""
+STOP_SECONDS: Final = 10.0
+"""Real seconds to wait for that; a process in disk I/O, or one that gets no CPU, may take its time."""
 
 
 class SteeredHost:

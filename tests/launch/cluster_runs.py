@@ -134,9 +134,17 @@ def ended(run: Path, launches: int) -> Callable[[object], bool]:
 
 
 def run_killing(
-    role: str, when: Callable[[], object], run: Path, *arguments: object, seconds: float
-) -> subprocess.CompletedProcess[str]:
-    """A run of so many emulated seconds, or `longer`; kill -9 of one of its processes as soon as `when()`."""
+    role: str,
+    when: Callable[[], object],
+    run: Path,
+    *arguments: object,
+    seconds: float,
+    wanted: str = "by signal 9",
+) -> Done:
+    """A run of so many emulated seconds, or `longer`; kill -9 of one of its processes as soon as `when()`.
+
+    It may come too late, when the process has been dismissed: `wanted` is what the summary says otherwise.
+    """
 
     def attempt(times: int) -> Done:
         if run.exists():
@@ -149,11 +157,11 @@ def run_killing(
         output, errors = started.communicate(timeout=PATIENCE)
         return subprocess.CompletedProcess(started.args, started.returncode, output, errors)
 
-    def dead(_done: Done) -> bool:
-        summary_of_it = run / "summary.md"
-        return summary_of_it.exists() and "by signal 9" in summary_of_it.read_text(encoding="utf-8")
+    def in_time(_done: Done) -> bool:
+        told = run / "summary.md"
+        return told.exists() and wanted in told.read_text(encoding="utf-8")
 
-    return longer(attempt, dead)
+    return longer(attempt, in_time)
 
 
 def run_with_foreign(

@@ -356,7 +356,9 @@ def test_kill_9_of_the_toolstack_leaves_a_valid_run(tmp_path: Path) -> None:
     def in_mid_build() -> bool:
         return history.exists() and history.stat().st_size > 4000
 
-    done = run_killing("toolstack-0", in_mid_build, run, scenario, "--scheme", "claim", seconds=30)
+    done = run_killing(
+        "toolstack-0", in_mid_build, run, scenario, "--scheme", "claim", seconds=30, wanted="half-built"
+    )
     assert done.returncode == 0, done.stderr
     report = checked(run / "claim" / "1" / "host0")
     assert report.verdict is Verdict.VALID, [one.line() for one in report.findings]

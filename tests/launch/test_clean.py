@@ -56,7 +56,7 @@ def _kill_and_clean(tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyP
 def test_only_the_recorded_process_is_stopped(tmp_path: Path) -> None:
     """A process is told by its pid and its start time: another one that has the pid now is left alone."""
     results = Results(tmp_path)
-    with subprocess.Popen(["sleep", "60"]) as mine, subprocess.Popen(["sleep", "60"]) as other:
+    with subprocess.Popen(["sleep", "600"]) as mine, subprocess.Popen(["sleep", "600"]) as other:
         results.record_process("guest", mine.pid)
         entry = {"role": "guest", "pid": other.pid, "start_time": (start_time(other.pid) or 0) - 1}
         with (tmp_path / "pids.jsonl").open("a", encoding="utf-8") as file:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
+from tests.launch.cluster_runs import PATIENCE
 from tests.launch.report_runs import simulated
 from tests.toolchain import need
 
@@ -68,8 +69,10 @@ def page(trace: Path) -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         opened = browser.new_page()
-        opened.goto(f"http://127.0.0.1:{server.server_port}/", timeout=120_000)
-        opened.wait_for_function("self.app && self.app.trace && self.app.trace.engine", timeout=180_000)
+        opened.goto(f"http://127.0.0.1:{server.server_port}/", timeout=1000 * PATIENCE)
+        opened.wait_for_function(
+            "self.app && self.app.trace && self.app.trace.engine", timeout=1000 * PATIENCE
+        )
         yield opened
         browser.close()
     server.shutdown()

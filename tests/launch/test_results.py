@@ -75,7 +75,7 @@ def test_processes_are_recorded_with_their_start(tmp_path: Path) -> None:
     # The name of a program may hold the very brackets that end the field before the numbers.
     odd = tmp_path / "a) b (c"
     odd.symlink_to("/bin/sleep")
-    with subprocess.Popen([odd, "60"]) as child:
+    with subprocess.Popen([odd, "600"]) as child:
         results.record_process("launcher", os.getpid())
         results.record_process("guest", child.pid)
         child.kill()

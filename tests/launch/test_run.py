@@ -165,7 +165,17 @@ def test_kill_9_of_the_toolstack_in_mid_build(tmp_path: Path) -> None:
     def in_mid_build() -> bool:
         return history.exists() and history.stat().st_size > 4000
 
-    done = run_killing("toolstack-0", in_mid_build, run, scenario, "--scheme", "claim", "--json", seconds=30)
+    done = run_killing(
+        "toolstack-0",
+        in_mid_build,
+        run,
+        scenario,
+        "--scheme",
+        "claim",
+        "--json",
+        seconds=30,
+        wanted="half-built",
+    )
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["valid"]
