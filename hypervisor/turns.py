@@ -56,20 +56,26 @@ class Turns:
         return moved and bool(self._line or self._control)
 
     def _give(self, line: deque[Underway], most: int) -> bool:
-        holders = self._machine.lock_holders
+        holders, behind, step = self._machine.lock_holders, self._behind, self._step
         moved = 0
         for _ in range(len(line)):
             if moved == most:
                 break
             one = line.popleft()
-            operation = one[0]
+            operation, call = one
             following = operation.pending
-            lock = None if following is None else following.lock
+            if following is None or operation.parked or following.awaits is not None:
+                moved += self._move(one)
+                continue
+            lock = following.lock
             if lock is not None and holders.get(lock, operation) is not operation:
                 self._stand_behind(lock, one)
                 continue
-            moved += self._move(one)
-            if lock in self._behind:
+            # Nothing else holds it up (`Machine.is_runnable`), which is how it is with nearly everybody.
+            moved += 1
+            if not step(operation, call):
+                line.append(one)
+            if lock in behind:
                 self._let_in(lock)
         return moved > 0
 

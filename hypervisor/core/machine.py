@@ -120,7 +120,9 @@ class Machine:
             ]  # kept between steps that name it, dropped by a continuation (P9, P10)
         if following is not None and following.sleeps:
             self._fall_asleep(operation)
-        return self._result(step, reply)
+        if host.emissions or host.refusals or host.unpaused or host.gone or host.resumed:
+            return self._result(step, reply)
+        return StepResult(commit, step.name, reply, ())
 
     def _result(self, step: Step, reply: Reply | None) -> StepResult:
         """What the step just done came to; whoever it wakes can move."""

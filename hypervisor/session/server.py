@@ -291,10 +291,11 @@ class ServerSession:
     def _answer(self, running: RunningCall) -> None:
         if running.gone:
             return
-        speaker = running.speaker
-        del speaker.in_progress[running.seq]
-        frame = encode(Answer(*running.key, running.seq, tuple(running.replies)))
-        speaker.remember(running.seq, frame, self._remember)
+        speaker, seq = running.speaker, running.seq
+        domid, incarnation = running.key
+        del speaker.in_progress[seq]
+        frame = encode(Answer(domid, incarnation, seq, tuple(running.replies)))
+        speaker.remember(seq, frame, self._remember)
         peer = speaker.peer
         if running.asked or running.gathered:
             self.waiting.ended(running)

@@ -70,7 +70,7 @@ def test_who_waits_for_a_lock_is_asked_when_it_is_his_and_not_before() -> None:
     bench.to_the_end()
     assert bench.moved[-100:] == waiting, "in order of arrival"
     steps = len(bench.moved)
-    assert steps > 102 and bench.machine.asked == steps, "every question was followed by a step"
+    assert steps > 102 and bench.machine.asked <= steps, "nobody was asked in vain"
 
 
 def test_the_next_in_line_takes_the_lock_and_the_others_go_on_waiting() -> None:
