@@ -18,9 +18,17 @@ import zmq
 
 from benchmarks.hosts import Identity
 from hypervisor.public.memory import CurrentReservation
-from hypervisor.public.protocol import MAX_MESSAGE_BYTES, PROTOCOL_VERSION, Call, Hello, Ping, encode
+from hypervisor.public.protocol import (
+    MAX_MESSAGE_BYTES,
+    MAX_MULTICALL,
+    PROTOCOL_VERSION,
+    Call,
+    Hello,
+    Ping,
+    encode,
+)
 from hypervisor.public.units import DOMID_SELF
-from hypervisor.public.xenstore import StoreRead
+from hypervisor.public.xenstore import StoreRead, StoreWrite
 
 Going = Callable[[], bool]
 PAUSE_MS: Final = 5
@@ -40,6 +48,15 @@ def calls(identity: Identity) -> Iterator[bytes]:
     for seq in count(1):
         requests = (StoreRead(home), CurrentReservation(DOMID_SELF))
         yield encode(Call(identity.domid, identity.incarnation, seq, requests))
+
+
+def long_answers(identity: Identity) -> Iterator[bytes]:
+    """Calls for ever, whose answers are of 4 MiB."""
+    path = f"/local/domain/{identity.domid}/data/long"
+    yield encode(Call(identity.domid, identity.incarnation, 1, (StoreWrite(path, "x" * 4000),)))
+    for seq in count(2):
+        reads = (StoreRead(path),) * MAX_MULTICALL
+        yield encode(Call(identity.domid, identity.incarnation, seq, reads))
 
 
 def flood(identity: Identity) -> Iterator[bytes]:
@@ -86,6 +103,11 @@ def never_reads(endpoint: str, identity: Identity, going: Going) -> None:
     talk(endpoint, identity, going, calls(identity), reads=False)
 
 
+def asks_for_much(endpoint: str, identity: Identity, going: Going) -> None:
+    """Calls for as long answers as there are, and takes none in."""
+    talk(endpoint, identity, going, long_answers(identity), reads=False)
+
+
 def never_stops(endpoint: str, identity: Identity, going: Going) -> None:
     """Writes whatever it can, and reads what comes."""
     talk(endpoint, identity, going, flood(identity), reads=True)
@@ -126,7 +148,12 @@ def cut_off(one: socket.socket) -> bool:
 
 
 KINDS: Final = MappingProxyType(
-    {"never reads": never_reads, "never stops writing": never_stops, "stops in mid-message": never_finishes}
+    {
+        "never reads": never_reads,
+        "asks for much": asks_for_much,
+        "never stops writing": never_stops,
+        "stops in mid-message": never_finishes,
+    }
 )
 
 

@@ -33,12 +33,12 @@ class Abuse:
         self.muted: set[Connection] = set()
         """Who is not read any more."""
 
-    def refused(self, role: Role, routing: bytes, error: WireError) -> None:
-        """A message of that connection was refused."""
+    def refused(self, role: Role, routing: bytes, error: WireError, size: int = 0) -> None:
+        """A message of that connection was refused; of `size` bytes, it counts once more for each KiB."""
         if error not in ABUSES:
             return
-        count = self._counts[role, routing] = self._counts.get((role, routing), 0) + 1
-        if count == self._most:
+        count = self._counts[role, routing] = self._counts.get((role, routing), 0) + 1 + size // 1024
+        if count >= self._most:
             self.muted.add((role, routing))
 
     def amnesty(self) -> None:

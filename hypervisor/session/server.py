@@ -33,7 +33,7 @@ from hypervisor.public.protocol import (
 from hypervisor.public.requests import Event, Reply, Request
 from hypervisor.public.units import DOMID_DOM0, DomId
 from hypervisor.session.abuse import Abuse
-from hypervisor.session.admission import Admission, unknown
+from hypervisor.session.admission import Admission, Fault, unknown
 from hypervisor.session.leases import Leases, silence
 from hypervisor.session.speakers import (
     Key,
@@ -44,13 +44,11 @@ from hypervisor.session.speakers import (
     Speaker,
     peer_fields,
 )
-from hypervisor.session.unread import LONG, Arrived, Waiting
+from hypervisor.session.unread import LONG, Arrived, Waiting, call_head
 
 Send = tuple[Role, bytes, bytes, Speaker | None]
 """(socket, routing id, frame, who is to be told to `left` when it has left, if anybody)."""
 
-CALL_HEAD: Final = msgspec.msgpack.Decoder(tuple[int, int, int, int, msgspec.Raw])
-"""Enough of a Call to name it in the refusal when the rest is wrong."""
 REFUSAL_CHARS: Final = 200
 
 
@@ -110,15 +108,18 @@ class ServerSession:
             if peer.silent:
                 self.notes.append(silence(peer, False, now))
         if frame is None:
-            self._refuse(role, routing, -1, -1, -1, WireError.MALFORMED, "one frame per message")
+            self._refuse(role, routing, -1, -1, -1, (WireError.MALFORMED, "one frame per message"))
             return None
         if len(frame) > MAX_MESSAGE_BYTES:
-            self._refuse(role, routing, -1, -1, -1, WireError.OVERSIZED, f"{len(frame)} bytes")
+            self._refuse(role, routing, -1, -1, -1, (WireError.OVERSIZED, f"{len(frame)} bytes"))
+            return None
+        if peer is not None and len(frame) >= LONG and self._waits_unread(peer, frame):
             return None
         try:
             message: ToHypervisor = TO_HYPERVISOR.decode(frame)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            self._malformed(role, routing, frame, error)
+            named = call_head(frame) or (-1, -1, -1)
+            self._refuse(role, routing, *named, (WireError.MALFORMED, str(error)), len(frame))
             return None
         if type(message) is Call:
             return self._call(role, routing, peer, message, frame)
@@ -142,25 +143,16 @@ class ServerSession:
         """A stranger's ping is refused, so that a peer whose wire broke unseen says hello again."""
         if peer is None:
             text = "this connection said no hello"
-            self._refuse(role, routing, -1, -1, -1, WireError.UNKNOWN_PEER, text)
+            self._refuse(role, routing, -1, -1, -1, (WireError.UNKNOWN_PEER, text))
         else:
             self.outbox.append((role, routing, encode(Pong(ping.nonce)), None))
 
-    def _malformed(self, role: Role, routing: bytes, frame: bytes, error: Exception) -> None:
-        domid = incarnation = seq = -1
-        try:
-            tag, *head = CALL_HEAD.decode(frame)[:4]
-            if tag == 2:  # a Call
-                domid, incarnation, seq = head
-        except (msgspec.MsgspecError, ValueError, RecursionError):
-            pass  # then it stays unnamed
-        self._refuse(role, routing, domid, incarnation, seq, WireError.MALFORMED, str(error))
-
     def _refuse(
-        self, role: Role, routing: bytes, domid: int, incarnation: int, seq: int, error: WireError, text: str
+        self, role: Role, routing: bytes, domid: int, incarnation: int, seq: int, fault: Fault, size: int = 0
     ) -> None:
+        error, text = fault
         self.refusals[error.value] += 1
-        self.abuse.refused(role, routing, error)
+        self.abuse.refused(role, routing, error, size)
         refused = Refused(domid, incarnation, seq, error.value, text[:REFUSAL_CHARS])
         self.outbox.append((role, routing, encode(refused), None))
 
@@ -169,7 +161,7 @@ class ServerSession:
     def _hello(self, role: Role, routing: bytes, hello: Hello, now: int) -> None:
         fault = self._admission.fault(role, hello)
         if fault is not None:
-            self._refuse(role, routing, hello.domid, hello.incarnation, -1, *fault)
+            self._refuse(role, routing, hello.domid, hello.incarnation, -1, fault)
             return
         key = (hello.domid, hello.incarnation)
         speaker = self._speakers.get(key) or self._new_speaker(key, hello.name[:REFUSAL_CHARS])
@@ -191,7 +183,7 @@ class ServerSession:
     def _goodbye(self, role: Role, routing: bytes, peer: Peer | None, goodbye: Goodbye, now: int) -> None:
         key = (goodbye.domid, goodbye.incarnation)
         if peer is None or key not in peer.speakers:
-            self._refuse(role, routing, *key, -1, *unknown(peer, key))
+            self._refuse(role, routing, *key, -1, unknown(peer, key))
             return
         self._unbind(peer.speakers[key])
         self.notes.append(Note("goodbye", now, {"domid": key[0], "incarnation": key[1]}))
@@ -212,30 +204,29 @@ class ServerSession:
         key = (call.domid, call.incarnation)
         speaker = None if peer is None else peer.speakers.get(key)
         if speaker is None:
-            self._refuse(role, routing, *key, call.seq, *unknown(peer, key))
+            self._refuse(role, routing, *key, call.seq, unknown(peer, key))
             return None
         seq, requests = call.seq, call.requests
         size = len(frame)
-        if speaker.unread > self._most_unread or size >= LONG:
-            if self.waiting.must_wait(speaker, frame):
-                self._wait(speaker, call, (role, routing, frame))
-                return None
-        else:
-            size = 0
+        if speaker.unread > self._most_unread:
+            self._wait(speaker, seq, (role, routing, frame))
+            return None
         remembered = speaker.remembered.get(seq)
         if remembered is not None:
             self.repeated += 1
-            self._tell_again(speaker, role, routing, remembered)
+            self.outbox.append((role, routing, remembered, self.waiting.counted(speaker, remembered)))
             return None
         if seq in speaker.in_progress:
             self.repeated += 1
             return None  # its answer is on its way
-        fault = self._call_fault(speaker, call)
+        fault = self._call_fault(speaker, seq)
+        if fault is None and len(requests) > MAX_MULTICALL:
+            fault = WireError.MALFORMED, f"{len(requests)} requests in one Call: at most {MAX_MULTICALL}"
         if fault is not None:
-            self._refuse(role, routing, *key, seq, *fault)
+            self._refuse(role, routing, *key, seq, fault, size)
             return None
         running = speaker.in_progress[seq] = RunningCall(speaker, key, seq, requests, [])
-        if size:
+        if size >= LONG:
             running.asked = size
             speaker.asked += size
         if not requests:
@@ -243,34 +234,38 @@ class ServerSession:
             return None
         return running
 
-    def _tell_again(self, speaker: Speaker, role: Role, routing: bytes, frame: bytes) -> None:
-        counted = self.waiting.counted(speaker, frame)
-        self.outbox.append((role, routing, frame, counted))
+    def _waits_unread(self, peer: Peer, frame: bytes) -> bool:
+        """Whether it is a long Call that must wait, which its first bytes tell in a tenth of the time."""
+        head = call_head(frame)
+        speaker = None if head is None else peer.speakers.get(head[:2])
+        if head is None or speaker is None or not self.waiting.must_wait(speaker, frame):
+            return False
+        self._wait(speaker, head[2], (peer.role, peer.routing, frame))
+        return True
 
-    def _wait(self, speaker: Speaker, call: Call, arrived: Arrived) -> None:
+    def _wait(self, speaker: Speaker, seq: int, arrived: Arrived) -> None:
         """It may not begin before its speaker has read what it has asked for."""
-        key, seq, waiting = speaker.key, call.seq, self.waiting
+        key, waiting = speaker.key, self.waiting
         if seq in speaker.in_progress or waiting.has(key, seq):
             self.repeated += 1
             return
-        fault = None if seq in speaker.remembered else self._call_fault(speaker, call)
+        fault = None if seq in speaker.remembered else self._call_fault(speaker, seq)
         if fault is None and not waiting.has_room(speaker, arrived[2], self._credits):
             fault = WireError.NO_CREDIT, "too much is unanswered or unread already: wait for an Answer"
         if fault is not None:
-            self._refuse(*arrived[:2], *key, seq, *fault)
+            self._refuse(*arrived[:2], *key, seq, fault, len(arrived[2]))
             return
         waiting.add(speaker, seq, arrived)
         self.received -= 1  # it will be received again
 
-    def _call_fault(self, speaker: Speaker, call: Call) -> tuple[WireError, str] | None:
-        if call.seq <= speaker.floor:
-            return WireError.STALE_SEQUENCE, f"seq {call.seq} was answered too long ago to be told again"
+    def _call_fault(self, speaker: Speaker, seq: int) -> Fault | None:
+        domid, incarnation = speaker.key
+        if seq <= speaker.floor:
+            return WireError.STALE_SEQUENCE, f"seq {seq} was answered too long ago to be told again"
         if len(speaker.in_progress) >= self._credits:
             return WireError.NO_CREDIT, f"{self._credits} Calls are unanswered already: wait for an Answer"
-        if len(call.requests) > MAX_MULTICALL:
-            return WireError.MALFORMED, f"{len(call.requests)} requests in one Call: at most {MAX_MULTICALL}"
-        if call.domid != DOMID_DOM0 and not self._is_alive(call.domid, call.incarnation):
-            return WireError.DOMAIN_GONE, f"domain {call.domid} is dying or dead"
+        if domid != DOMID_DOM0 and not self._is_alive(domid, incarnation):
+            return WireError.DOMAIN_GONE, f"domain {domid} is dying or dead"
         if self._closing:
             return WireError.SHUTTING_DOWN, "the hypervisor is stopping"
         return None
@@ -315,10 +310,10 @@ class ServerSession:
         key = (listen.domid, listen.incarnation)
         speaker = None if peer is None else peer.speakers.get(key)
         if speaker is None:
-            self._refuse(role, routing, *key, -1, *unknown(peer, key))
+            self._refuse(role, routing, *key, -1, unknown(peer, key))
         elif listen.domid != DOMID_DOM0:
             text = "VIRQs go to the control domain only"
-            self._refuse(role, routing, *key, -1, WireError.NOT_PERMITTED, text)
+            self._refuse(role, routing, *key, -1, (WireError.NOT_PERMITTED, text))
         else:
             speaker.virqs = listen.virqs
 
@@ -389,7 +384,7 @@ class ServerSession:
         peer = speaker.peer
         if peer is not None:
             text = f"domain {speaker.key[0]} died before its call had an answer"
-            self._refuse(peer.role, peer.routing, *speaker.key, running.seq, WireError.DOMAIN_GONE, text)
+            self._refuse(peer.role, peer.routing, *speaker.key, running.seq, (WireError.DOMAIN_GONE, text))
 
     def check_leases(self, now: int) -> None:
         """Note who fell silent."""

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+import msgspec
+
 from hypervisor.public.protocol import ENCODER, MAX_MESSAGE_BYTES, MAX_UNANSWERED_BYTES
 from hypervisor.public.requests import Value
 from hypervisor.session.speakers import Key, Role, RunningCall, Speaker
@@ -21,6 +23,9 @@ MOST_ASKED: Final = MAX_MESSAGE_BYTES
 """Bytes of long Calls begun and unanswered: read, a Call takes up to 22 times its bytes (`[[0, 0], ...]`)."""
 UNREAD_BYTES: Final = 8 << 20
 """Of answers that one speaker has not taken in."""
+
+CALL_HEAD: Final = msgspec.msgpack.Decoder(tuple[int, int, int, int, msgspec.Raw])
+"""Enough of a Call to name it."""
 
 Arrived = tuple[Role, bytes, bytes]
 """(socket, routing id, frame)."""
@@ -147,3 +152,12 @@ class Waiting:
 def is_oldest(running: RunningCall) -> bool:
     """Whether no Call of its speaker has been under way for longer."""
     return next(iter(running.speaker.in_progress)) == running.seq
+
+
+def call_head(frame: bytes) -> tuple[int, int, int] | None:
+    """A Call's domid, incarnation and seq; None for another message, or one that cannot be read so far."""
+    try:
+        tag, domid, incarnation, seq, _ = CALL_HEAD.decode(frame)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    return (domid, incarnation, seq) if tag == 2 else None
