@@ -208,7 +208,7 @@ class ServerSession:
             return None
         seq, requests = call.seq, call.requests
         size = len(frame)
-        if speaker.unread > self._most_unread:
+        if speaker.unread + speaker.gathered > self._most_unread:
             self._wait(speaker, seq, (role, routing, frame))
             return None
         remembered = speaker.remembered.get(seq)

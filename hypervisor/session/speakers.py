@@ -70,6 +70,7 @@ class Speaker:
         "asked",
         "caller",
         "floor",
+        "gathered",
         "held",
         "in_progress",
         "key",
@@ -90,6 +91,7 @@ class Speaker:
         self.remembered: OrderedDict[int, bytes] = OrderedDict()  # Answer frames by seq, oldest answer first
         self.held = 0  # bytes of these
         self.asked = 0  # bytes of long Calls in progress (`unread`)
+        self.gathered = 0  # bytes of replies to its multicalls that are not through, likewise
         self.unread = 0  # bytes of answers that it has not taken in, likewise
         self.floor = -1  # the highest seq whose answer has been forgotten
         self.virqs: tuple[int, ...] = ()

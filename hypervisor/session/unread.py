@@ -1,9 +1,9 @@
 """How much of a guest's own asking the hypervisor keeps for it, in bytes, and what waits beyond that.
 
-Two amounts of a speaker are counted: answers that it has not taken in (`Speaker.unread`: long ones from when
-they are made until the socket has taken them, and replies gathered for a multicall that is not through), and
-long Calls under way (`Speaker.asked`). Whoever is over either is not served further: its Calls wait here, as
-the bytes that came, until it has read. Nothing of it is lost, and nobody else notices.
+Counted are a speaker's long answers, from when they are made until the socket has taken them
+(`Speaker.unread`), its replies to multicalls that are not through (`Speaker.gathered`), and its long Calls
+under way (`Speaker.asked`). Whoever has too much is not served further: its Calls wait here, as the bytes
+that came, until it has read. Nothing of it is lost, and nobody else notices.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Waiting:
 
     def must_wait(self, speaker: Speaker, frame: bytes) -> bool:
         """Whether a Call of the speaker may not begin now."""
-        if speaker.unread > self.most_unread:
+        if speaker.unread + speaker.gathered > self.most_unread:
             return True
         size = len(frame)
         return self._bounded and size >= LONG and bool(speaker.asked) and speaker.asked + size > MOST_ASKED
@@ -91,15 +91,15 @@ class Waiting:
     def gathered(self, running: RunningCall, value: Value) -> bool:
         """Count a reply of a multicall that is not through. True when the Call waits here from now on.
 
-        The oldest of its speaker never does, or nothing would ever be through.
+        The oldest of its speaker does only for answers unread, or nothing would ever be through.
         """
         if not self._bounded:
             return False
         size = len(ENCODER.encode(value))
         speaker = running.speaker
         running.gathered += size
-        speaker.unread += size
-        if speaker.unread <= self.most_unread or is_oldest(running):
+        speaker.gathered += size
+        if self._may_go_on(running):
             return False
         self._speakers[speaker.key] = speaker
         self._stalled.setdefault(speaker.key, []).append(running)
@@ -107,7 +107,7 @@ class Waiting:
 
     def ended(self, running: RunningCall) -> None:
         """A Call is answered: its own bytes and those of its replies count no longer."""
-        running.speaker.unread -= running.gathered
+        running.speaker.gathered -= running.gathered
         running.speaker.asked -= running.asked
 
     # ---- answers
@@ -133,11 +133,15 @@ class Waiting:
     def _due_stalled(self, key: Key, speaker: Speaker) -> Iterator[RunningCall]:
         stalled = self._stalled.get(key, [])
         for running in list(stalled):
-            if not running.gone and (speaker.unread <= self.most_unread or is_oldest(running)):
+            if not running.gone and self._may_go_on(running):
                 stalled.remove(running)
                 yield running
         if not stalled:
             self._stalled.pop(key, None)
+
+    def _may_go_on(self, running: RunningCall) -> bool:
+        speaker, most = running.speaker, self.most_unread
+        return speaker.unread <= most and (speaker.unread + speaker.gathered <= most or is_oldest(running))
 
     def _due_arrived(self, key: Key, speaker: Speaker) -> Iterator[Arrived]:
         calls = self._arrived.get(key, {})
