@@ -31,7 +31,7 @@ PROCESSES = frozenset(
 OUTSIDE = frozenset(
     {"dill", "logging", "pickle", "secrets", "select", "selectors", "socket", "ssl", "tempfile", "zmq"}
 )
-OUR_SHELLS = frozenset({"hypervisor.process", "hypervisor.edge", "hypervisor.transport"})
+OUR_SHELLS = frozenset({"hypervisor.process", "hypervisor.rounds", "hypervisor.edge", "hypervisor.transport"})
 BANNED_IMPORTS = CLOCKS | PROCESSES | OUTSIDE | OUR_SHELLS
 
 MUTABLE_NODES = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp, ast.GeneratorExp)
