@@ -49,7 +49,6 @@ class Connected:
     def __init__(self, zmq_context: Any, endpoint: str, identity: Identity, hello: bool) -> None:
         self._socket: Any = zmq_context.socket(zmq.DEALER)
         set_common(self._socket)
-        self._socket.setsockopt(zmq.HEARTBEAT_IVL, 0)  # as in a party's own connection
         self._socket.connect(endpoint)
         if hello:
             word = Hello(PROTOCOL_VERSION, identity.domid, identity.incarnation, identity.secret)

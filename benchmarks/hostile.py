@@ -114,7 +114,7 @@ def never_stops(endpoint: str, identity: Identity, going: Going) -> None:
 
 
 def never_finishes(endpoint: str, _identity: Identity, going: Going) -> None:
-    """Greets as ZeroMQ does (ZMTP 3.1), and stops in the middle of a message of a MiB; anew when cut off."""
+    """Greets as ZeroMQ does (ZMTP 3.1), and stops in the middle of a message of a MiB."""
     path = endpoint.removeprefix("ipc://")
     while going():
         held = [half_a_message(path) for _ in range(HALF_MESSAGES)]

@@ -99,9 +99,7 @@ def host_config(domains: int) -> HostConfig:
 
 
 @contextmanager
-def served(
-    domains: int, recording: bool = True, folder: Path | None = None, heartbeat: bool = True
-) -> Generator[Served]:
+def served(domains: int, recording: bool = True, folder: Path | None = None) -> Generator[Served]:
     """Serve a host with so many running domains until the block ends. `folder` keeps the journal."""
     with tempfile.TemporaryDirectory(prefix="claimlab-") as name:
         own = Path(name)
@@ -113,7 +111,6 @@ def served(
             control_secret=CONTROL_SECRET,
             journal=(folder or own) / "journal.msgpack" if recording else None,
             ready=own / "ready.json",
-            heartbeat=heartbeat,
         )
         process = context.Process(target=serve_process, args=(config,))
         process.start()

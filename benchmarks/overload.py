@@ -89,17 +89,11 @@ def overload(
     piece: float = PIECE_SECONDS,
     copies: int = 1,
     every: float = 30.0,
-    heartbeat: bool = True,
 ) -> Outcome:
-    """Measure for so long in all; a line for every `every` seconds goes to standard output.
-
-    Without `heartbeat` no client is lost that gets no processor for two seconds, and hostile ones stay, too.
-    """
+    """Measure for so long in all; a line for every `every` seconds goes to standard output."""
     kinds = [kind for kind in KINDS for _ in range(copies)]
     with ExitStack() as stack:
-        host, other = (
-            stack.enter_context(served(HONEST + len(kinds), heartbeat=heartbeat)) for _ in range(2)
-        )
+        host, other = (stack.enter_context(served(HONEST + len(kinds))) for _ in range(2))
         mix = recorded().one_page_each()
         honest = stack.enter_context(
             clients(host.identities[:HONEST], [(host.guests, True)], lambda one: mix.calls(one, 1))

@@ -59,7 +59,6 @@ class ServeConfig:
     until it reads. A toolstack's likewise. 0 is no bound. docs/performance.md has all bounds."""
     most_abuses: int = MOST_ABUSES
     """Abusive messages of a connection within a tenth of a second before the rest goes unread."""
-    heartbeat: bool = True  # False: a peer that stands still for two seconds stays connected
     speed: float = 1.0
     """Emulated seconds per real second: the journal's clock shows emulated time."""
     epoch_ns: int | SharedEpoch | None = None
@@ -84,7 +83,7 @@ def serve(config: ServeConfig, stop: Callable[[], bool]) -> dict[str, Any]:
     ValueError for an impossible host; FileExistsError when the journal is there already.
     """
     semantics = release(config.release)
-    server = Server(config.endpoints, unattended=(OBSERVERS,), heartbeat=config.heartbeat)
+    server = Server(config.endpoints, unattended=(OBSERVERS,))
     try:
         machine = Machine(new_host(config.host, semantics))
         session = ServerSession(

@@ -20,10 +20,6 @@ import zmq
 from hypervisor.ipc_lock import hold_ipc, lock_file
 from hypervisor.public.protocol import MAX_MESSAGE_BYTES
 
-HEARTBEAT_MS: Final = 500
-HEARTBEAT_TIMEOUT_MS: Final = 2000
-"""A peer whose machine or process is stopped this long is disconnected. It is libzmq's I/O thread that
-answers, so only a lease tells that the peer's Python still runs."""
 BACKLOG: Final = 4096
 """Connections waiting to be accepted: all guests of a run start at once."""
 HIGH_WATER_MARK: Final = 16_384
@@ -96,16 +92,13 @@ def tcp_endpoints(ports: Mapping[str, int], host: str = "127.0.0.1") -> dict[str
 class Server:
     """One ROUTER per role, bound. Poll, then drain, then send."""
 
-    def __init__(
-        self, endpoints: Mapping[str, str], *, unattended: Iterable[str] = (), heartbeat: bool = True
-    ) -> None:
+    def __init__(self, endpoints: Mapping[str, str], *, unattended: Iterable[str] = ()) -> None:
         """Bind `endpoints` (role to address). Raises `EndpointError`, with nothing left bound.
 
         `wait` pays no attention to the `unattended` roles: they are drained now and then, and cost nothing
-        until then. Without `heartbeat` a peer whose process is stopped stays connected.
+        until then.
         """
         self._unattended = frozenset(unattended)
-        self._heartbeat = heartbeat
         self._context = zmq.Context()
         self._sockets: dict[str, zmq.Socket[bytes]] = {}
         self._descriptors: dict[int, str] = {}
@@ -135,8 +128,6 @@ class Server:
         if role in self._unattended:
             socket.setsockopt(zmq.RCVHWM, UNATTENDED_HIGH_WATER_MARK)
             socket.setsockopt(zmq.SNDHWM, UNATTENDED_HIGH_WATER_MARK)
-        if not self._heartbeat:
-            socket.setsockopt(zmq.HEARTBEAT_IVL, 0)
         self._sockets[role] = socket
         try:
             socket.bind(endpoint)
@@ -264,7 +255,11 @@ class Server:
 
 
 def router(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
-    """A ROUTER that tells when it cannot deliver."""
+    """A ROUTER that tells when it cannot deliver.
+
+    ZeroMQ's heartbeats stay off: libzmq 4.3.5 aborts the whole process when one falls due for a peer that has
+    gone with its queue full (`!_io_error`, stream_engine_base.cpp). A lease tells who is silent.
+    """
     socket = context.socket(zmq.ROUTER)
     socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
     socket.setsockopt(zmq.BACKLOG, BACKLOG)
@@ -280,8 +275,6 @@ def set_common(socket: zmq.Socket[bytes]) -> None:
     socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
     socket.setsockopt(zmq.SNDHWM, HIGH_WATER_MARK)
     socket.setsockopt(zmq.RCVHWM, HIGH_WATER_MARK)
-    socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
-    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
 
 
 def has_arrived(socket: zmq.Socket[bytes]) -> bool:
@@ -304,7 +297,6 @@ class Dealer:
         set_common(socket)
         # An answer is as long as what was asked for. Cut off for its length, a client would ask again.
         socket.setsockopt(zmq.MAXMSGSIZE, -1)
-        socket.setsockopt(zmq.HEARTBEAT_IVL, 0)  # the server's go both ways, and a peer has pings of its own
         try:
             socket.connect(self.endpoint)
         except zmq.ZMQError as error:

@@ -83,8 +83,7 @@ class HostRun:
         self._control_secret = secrets.token_bytes(32)
         self._orders_secret = secrets.token_bytes(32)
         self._endpoints = self._addresses(sockets, ("guests", "toolstacks", OBSERVERS))
-        # No heartbeat: a toolstack that is stopped by hand or by a fault is still there.
-        self._server = Server(self._addresses(sockets, (ROLE,)), heartbeat=False)
+        self._server = Server(self._addresses(sockets, (ROLE,)))
         self._desk = Desk(self._server, self._orders_secret)
         self._started: Member | None = None
         self._sampler = Sampler(crew)

@@ -146,9 +146,8 @@ class Aftermath:
 def aftermath(request: pytest.FixtureRequest) -> Iterator[Aftermath]:
     client = Client()
     try:
-        # Every frame is to be read: what is not read for abuse is test_overload's matter. And none is to be
-        # lost with its connection: attackers do not begin anew.
-        running_host = running_hypervisor(mib=16, most_abuses=PER_HALF, heartbeat=False)
+        # Every frame is to be read: what is not read for abuse is test_overload's matter.
+        running_host = running_hypervisor(mib=16, most_abuses=PER_HALF)
         with running_host as running, closing(ToolstackPeer(running)) as honest:
             yield besiege(running, honest, client, random.Random(SEED + request.param))
     finally:

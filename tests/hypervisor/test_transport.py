@@ -8,6 +8,7 @@ import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zmq
@@ -23,7 +24,7 @@ from hypervisor.transport import (
     ipc_endpoints,
     tcp_endpoints,
 )
-from tests.running_hypervisor import PATIENCE_MS
+from tests.running_hypervisor import PATIENCE, PATIENCE_MS, context
 
 ROLES = ("guests", "toolstacks")
 
@@ -95,8 +96,7 @@ def test_a_message_of_several_frames_is_told_apart(server: Server) -> None:
 
 def test_a_peer_that_takes_nothing_in_is_dropped_not_waited_for(tmp_path: Path) -> None:
     """A full peer costs its own frames only: the send returns at once and says so."""
-    # No heartbeat: the sleeper does not answer it either, and would be gone after two seconds.
-    server = Server(ipc_endpoints(tmp_path / "s", ROLES), heartbeat=False)
+    server = Server(ipc_endpoints(tmp_path / "s", ROLES))
     context = zmq.Context()
     sleeper = context.socket(zmq.DEALER)
     sleeper.setsockopt(zmq.RCVHWM, 1)
@@ -107,6 +107,38 @@ def test_a_peer_that_takes_nothing_in_is_dropped_not_waited_for(tmp_path: Path) 
     outcomes = [server.send("guests", routing, b"x" * 4096) for _ in range(2 * HIGH_WATER_MARK)]
     assert set(outcomes) == {Sent.SENT, Sent.DROPPED}
     context.destroy(linger=0)
+    server.close()
+
+
+def test_a_peer_that_goes_with_its_queue_full_ends_nobody(tmp_path: Path, client: Client) -> None:
+    """A server that looks at nothing meanwhile goes on (heartbeats make libzmq abort), with all that came."""
+    here, there = context.Pipe()
+    process = context.Process(target=look_late, args=(there, tmp_path / "s"))
+    process.start()
+    try:
+        dealer = client.connect(here.recv())
+        dealer.send([b"x" * 200] * 2 * HIGH_WATER_MARK)
+        while not dealer.is_blocked():
+            dealer.send([b"x" * 200])
+        assert here.recv()
+        dealer.close()
+        here.send("gone")
+        process.join(PATIENCE)
+        assert process.exitcode == 0
+    finally:
+        process.kill()
+        process.join()
+
+
+def look_late(pipe: Any, directory: Path) -> None:
+    """A process with a server that is not looked at for longer than a heartbeat takes."""
+    server = Server(ipc_endpoints(directory, ("guests",)))
+    pipe.send(server.endpoints["guests"])
+    assert server.wait(PATIENCE_MS)
+    pipe.send(True)
+    pipe.recv()
+    time.sleep(1.2)
+    assert server.drain("guests")
     server.close()
 
 

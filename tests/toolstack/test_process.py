@@ -92,7 +92,7 @@ def office(running: Running, scheme: str | type[Scheme], stops: PartyRules | Non
     """An office until the block ends."""
     with (
         tempfile.TemporaryDirectory(prefix="claimlab-") as name,
-        closing(Server(ipc_endpoints(Path(name) / "o", (ROLE,)), heartbeat=False)) as server,
+        closing(Server(ipc_endpoints(Path(name) / "o", (ROLE,)))) as server,
     ):
         one = Office(running, server, scheme, stops)
         try:
