@@ -12,12 +12,12 @@ from launch.trust import distrust, time_scale
 
 
 def test_the_worst_sleeps_decide() -> None:
-    """The 99th percentile is at or just above that of the sleeps, and the maximum is exact."""
+    """The 99th percentile is that of the sleeps or up to an eighth above it, and the maximum is exact."""
     meter = LagMeter()
     for microseconds in range(1, 1001):
         meter.overslept(microseconds * 1000)
     lag = meter.lag()
-    assert 990e-6 <= lag.p99_s <= 2 * 990e-6
+    assert 990e-6 <= lag.p99_s <= 990e-6 * 9 / 8
     assert (lag.max_s, lag.count) == (1e-3, 1000)
 
 
