@@ -72,24 +72,16 @@ async def is_written(world: World, path: str) -> bool:
     return (await world.hypercall(StoreRead(path))).ret == 0
 
 
-async def fill(world: World, domid: int, pages: Pages) -> Pages:
-    """Populate in calls of CHUNK until done or short; pages got."""
+async def fill(world: World, domid: int, pages: Pages, rival: int | None = None) -> Pages:
+    """Populate in calls of CHUNK until done or short; pages got.
+
+    With a rival never more than a call ahead of it while there is memory.
+    """
     done = 0
     while done < pages:
-        wanted = min(CHUNK, pages - done)
-        got = (await world.hypercall(PopulatePhysmap(domid, ((done, wanted),)))).ret
-        done += got
-        if got < wanted:
-            break
-    return done
-
-
-async def fill_evenly(world: World, domid: int, rival: int, pages: Pages) -> Pages:
-    """As `fill`, never more than a call ahead of the rival while there is memory."""
-    done = 0
-    while done < pages:
-        while await tot_pages(world, rival) < done and await unclaimed(world) > 0:
-            pass
+        if rival is not None:
+            while await tot_pages(world, rival) < done and await unclaimed(world) > 0:
+                pass
         wanted = min(CHUNK, pages - done)
         got = (await world.hypercall(PopulatePhysmap(domid, ((done, wanted),)))).ret
         done += got
@@ -104,7 +96,7 @@ async def look_then_populate(world: World, domid: int, rival: int, pages: Pages)
     await world.hypercall(StoreWrite(f"/looked/{domid}", ""))
     while (await world.hypercall(StoreDirectory("/looked"))).value != StoreNames(("1", "2")):
         pass
-    return admitted, await fill_evenly(world, domid, rival, pages) if admitted else 0
+    return admitted, await fill(world, domid, pages, rival) if admitted else 0
 
 
 async def claim_then_populate(world: World, domid: int, pages: Pages) -> tuple[bool, Pages]:
