@@ -20,4 +20,4 @@ def patience(processes: float) -> float:
 
 def report_every(guests: int) -> Seconds:
     """Real seconds between the interim reports of each of so many guests."""
-    return REPORT_SECONDS * max(1.0, guests / CROWD)
+    return REPORT_SECONDS * patience(guests)
